@@ -1,0 +1,205 @@
+"""Every way we say no, named by whose fault it is. Each knows its status and a stable code; its text is safe to show.
+
+GateError
+├── Refused                     the caller's fault, or the owner's decision
+│   ├── NotUnderstood           400  the request makes no sense
+│   │   ├── BodyTooLarge        413
+│   │   ├── EncodingUnknown     415
+│   │   └── BodyTooSlow         408
+│   ├── TwoCredentials          400
+│   ├── Unauthenticated         401
+│   ├── Forbidden               403
+│   ├── NoSuchRoute             404
+│   ├── WrongMethod             405
+│   └── NoSuchModel             404  absent and forbidden alike
+├── BackendFailed               502  Ollama's fault
+│   ├── BackendRefused          its own status, where that makes sense
+│   ├── BackendDown             503
+│   ├── BackendSilent           504
+│   └── BackendBrokeOff         502  after the first byte: no status can be told any more
+│       └── Truncated           it ended politely, but without its last words
+├── ClientGone                  nobody is left to be told
+│   └── ClientStalled
+├── StorageFailed           503  our own database's fault
+└── Misconfigured               the owner's fault, told at the command line
+"""
+
+from typing import ClassVar
+
+
+class GateError(Exception):
+    """Whatever ends a call or a command early, with a message that is safe to show."""
+
+    status: int = 500
+    code: str = "internal_error"
+    default: ClassVar[str] = "The gate failed on this request."
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or self.default
+        super().__init__(self.message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header fields that belong to the refusal."""
+        return {}
+
+
+class Refused(GateError):
+    status = 400
+    code = "refused"
+
+
+class NotUnderstood(Refused):
+    status = 400
+    code = "invalid_request"
+    default = "The request could not be understood."
+
+    def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class BodyTooLarge(NotUnderstood):
+    status = 413
+    code = "body_too_large"
+    default = "The request body is larger than this gate accepts."
+
+
+class EncodingUnknown(NotUnderstood):
+    status = 415
+    code = "unsupported_encoding"
+    default = "The request body must be sent without a Content-Encoding."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Accept-Encoding": "identity"}
+
+
+class BodyTooSlow(NotUnderstood):
+    status = 408
+    code = "body_too_slow"
+    default = "The request body did not arrive in time."
+
+
+class TwoCredentials(Refused):
+    """RFC 6750 §2: a client must not use more than one method to send its token."""
+
+    status = 400
+    code = "two_credentials"
+    default = "Send exactly one credential: either Authorization or x-api-key, once."
+
+
+class Unauthenticated(Refused):
+    """Missing, malformed, unknown, expired and revoked are one and the same to the caller."""
+
+    status = 401
+    code = "invalid_api_key"
+    default = "A valid API key is required: send it as 'Authorization: Bearer <key>' or 'x-api-key: <key>'."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="llamagate"'}
+
+
+class Forbidden(Refused):
+    status = 403
+    code = "forbidden"
+    default = "This key may not do that."
+
+
+class NoSuchRoute(Refused):
+    status = 404
+    code = "no_such_route"
+    default = "There is no such route here."
+
+
+class WrongMethod(Refused):
+    status = 405
+    code = "wrong_method"
+    default = "This route does not take that method."
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Allow": ", ".join(self.allowed)}
+
+
+class NoSuchModel(Refused):
+    status = 404
+    code = "model_not_found"
+    default = "There is no such model for this key."
+
+
+class BackendFailed(GateError):
+    status = 502
+    code = "backend_failed"
+    default = "The model server gave an answer that the gate cannot pass on."
+
+
+class BackendRefused(BackendFailed):
+    """The backend said no in words of its own."""
+
+    code = "backend_refused"
+
+    def __init__(self, status: int, message: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"} if self.status == 503 else {}
+
+
+class BackendDown(BackendFailed):
+    status = 503
+    code = "backend_down"
+    default = "The model server does not answer. Its owner has to start it."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
+class BackendSilent(BackendFailed):
+    status = 504
+    code = "backend_silent"
+    default = "The model server took too long."
+
+
+class BackendBrokeOff(BackendFailed):
+    code = "backend_broke_off"
+    default = "The model server broke off in the middle of its answer."
+
+
+class Truncated(BackendBrokeOff):
+    code = "truncated"
+    default = "The answer ended before it was complete."
+
+
+class ClientGone(GateError):
+    status = 499
+    code = "client_left"
+    default = "The client closed the connection."
+
+
+class ClientStalled(ClientGone):
+    code = "client_stalled"
+    default = "The client stopped reading."
+
+
+class StorageFailed(GateError):
+    status = 503
+    code = "storage_failed"
+    default = "The gate cannot reach its records at the moment."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
+class Misconfigured(GateError):
+    code = "misconfigured"
+    default = "The configuration is not usable."
