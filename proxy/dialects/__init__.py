@@ -1,0 +1,48 @@
+"""How is it said?
+
+A dialect reads a body into an ``Ask``, watches the answer with a ``Meter``, and says a refusal in the shape that its
+clients understand. Nothing in this package does I/O: bytes in, facts out.
+"""
+
+from typing import Protocol
+
+from proxy.vocabulary import Ask, Endpoint, Usage
+
+
+class Meter(Protocol):
+    """Watches one successful answer on its way to the client, however its bytes are cut."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take note of the next bytes and give back what the client shall get now: all of it, unless the gate asked
+        for counts that the client did not; then an event that is not yet whole waits for its end."""
+
+    def end(self) -> bytes:
+        """The backend has said everything: whatever was still held back."""
+
+    @property
+    def usage(self) -> Usage:
+        """What is known so far: exact once the counts have come, a floor before."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has had its last words. Framing does not tell: Ollama ends a failed stream politely."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the backend has said, within the answer, that it failed."""
+
+
+class Dialect(Protocol):
+    """One of the shapes in which Ollama is spoken to."""
+
+    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
+        """What the body asks for; ``segment`` is the model that the path named. Raises NotUnderstood."""
+
+    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
+        """A fresh meter; ``streamed`` says whether the backend answers piece by piece."""
+
+    def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
+        """The JSON body of an error."""
+
+    def last_words(self, code: str, message: str, call_id: str) -> bytes:
+        """How a stream that has begun tells that it failed."""

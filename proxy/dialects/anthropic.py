@@ -1,0 +1,104 @@
+"""Anthropic's dialect, ``/v1/messages``.
+
+A stream begins with an estimate of the prompt (``message_start``) and ends with the true counts (``message_delta``).
+"""
+
+from typing import Any
+
+import msgspec
+
+from proxy.dialects import Meter, strict_json
+from proxy.dialects.counts import Tally, count, prompt_floor
+from proxy.dialects.events import Blocks, data_of
+from proxy.dialects.whole import WholeMeter
+from proxy.vocabulary import Ask, Endpoint, Usage
+
+KNOWN = frozenset(
+    """model max_tokens messages system stream temperature top_p top_k stop_sequences tools tool_choice thinking
+    metadata output_config""".split()
+)
+PROMPT = ("system", "messages", "tools")
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
+
+
+class AnthropicDialect:
+    """``/v1/messages``."""
+
+    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
+        fields = strict_json.read_object(body, KNOWN)
+        stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
+        floor = prompt_floor(sum(len(fields.get(name, b"")) for name in PROMPT))
+        return Ask(
+            endpoint, model=strict_json.text_of(fields, "model"), stream=stream, fields=fields, prompt_floor=floor
+        )
+
+    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
+        return EventsMeter(ask.prompt_floor) if streamed else WholeMeter(ask.prompt_floor, usage_of)
+
+    def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
+        kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        return strict_json.dump({"type": "error", "error": {"type": kind, "message": message}, "request_id": call_id})
+
+    def last_words(self, code: str, message: str, call_id: str) -> bytes:
+        return b"event: error\ndata: " + self.refusal(500, code, message, call_id) + b"\n\n"
+
+
+class EventsMeter:
+    """Watches a stream of events up to ``message_stop``."""
+
+    __slots__ = ("_blocks", "_tally", "complete", "failed")
+
+    def __init__(self, prompt_floor: int) -> None:
+        self._blocks = Blocks()
+        self._tally = Tally(prompt_floor)
+        self.complete = False
+        self.failed = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        for event in self._blocks.feed(chunk):
+            self._see(event)
+        if self._blocks.overflowed:
+            self._blocks.rest()
+        return chunk
+
+    def end(self) -> bytes:
+        self._see(self._blocks.rest())
+        return b""
+
+    def _see(self, event: bytes) -> None:
+        try:
+            told = msgspec.json.decode(data_of(event))
+        except msgspec.DecodeError:
+            return
+        if not isinstance(told, dict):
+            return
+        match told.get("type"):
+            case "content_block_delta":
+                self._tally.pieces += 1
+            case "message_delta":
+                if usage := usage_of(told):
+                    self._tally.tell(usage)
+            case "message_stop":
+                self.complete = True
+            case "error":
+                self.failed = True
+
+    @property
+    def usage(self) -> Usage:
+        return self._tally.usage
+
+
+def usage_of(told: dict[str, Any]) -> Usage | None:
+    usage = told.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return Usage(prompt_tokens=count(usage.get("input_tokens")), completion_tokens=count(usage.get("output_tokens")))

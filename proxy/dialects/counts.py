@@ -1,0 +1,46 @@
+"""What is common to all meters: believing counts, and what a call costs at the least while none have come."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.vocabulary import Usage
+
+MOST_TOKENS = 10**9
+"""No answer has more; a count beyond is no count."""
+CHARACTERS_PER_TOKEN = 5
+"""A prompt has at least one token for so many characters: English has about four, and a floor must stay below."""
+
+
+def count(found: Any) -> int:
+    """A token count as a backend told it; 0 where it is no such thing (Ollama omits zeros)."""
+    believable = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MOST_TOKENS
+    return found if believable else 0
+
+
+def seconds(nanoseconds: Any) -> float | None:
+    """A duration of Ollama's, told in nanoseconds and omitted when zero."""
+    if isinstance(nanoseconds, bool) or not isinstance(nanoseconds, (int, float)) or nanoseconds < 0:
+        return None
+    return nanoseconds / 1e9
+
+
+def prompt_floor(characters: int) -> int:
+    return characters // CHARACTERS_PER_TOKEN
+
+
+@dataclass(slots=True)
+class Tally:
+    """The count so far: a floor out of the pieces seen until the backend tells the truth."""
+
+    prompt_floor: int
+    pieces: int = 0
+    told: Usage | None = None
+
+    def tell(self, usage: Usage) -> None:
+        self.told = usage
+
+    @property
+    def usage(self) -> Usage:
+        if self.told is not None:
+            return self.told
+        return Usage(prompt_tokens=self.prompt_floor, completion_tokens=self.pieces, exact=False)

@@ -1,0 +1,130 @@
+"""Ollama's native dialect, ``/api``: one JSON object per line when it streams, which it does unless told not to.
+
+Counts stand on the object with ``"done":true`` and nowhere else; each is left out when it is zero.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from proxy.dialects import Meter, strict_json
+from proxy.dialects.counts import Tally, count, prompt_floor, seconds
+from proxy.dialects.events import LONGEST_EVENT
+from proxy.dialects.whole import FreeMeter, WholeMeter
+from proxy.vocabulary import Ask, Endpoint, Risk, Usage
+
+KNOWN = frozenset(
+    """model name stream options keep_alive messages prompt suffix system template raw context images format tools think
+    truncate shift logprobs top_logprobs _debug_render_only input dimensions verbose insecure""".split()
+)
+PROMPT = ("prompt", "suffix", "system", "messages", "input")
+
+
+class OllamaDialect:
+    """``/api/*`` and ``/``."""
+
+    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
+        if endpoint.method != "POST":
+            return Ask(endpoint)
+        fields = strict_json.read_object(body, KNOWN)
+        model = strict_json.text_of(fields, "model")
+        if endpoint.path == "/api/show":  # The one route of ours that still knows the older name for it.
+            model = model or strict_json.text_of(fields, "name")
+            fields.pop("name", None)
+        stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
+        floor = prompt_floor(sum(len(fields.get(name, b"")) for name in PROMPT))
+        return Ask(endpoint, model=model, stream=stream, fields=fields, prompt_floor=floor)
+
+    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
+        if ask.endpoint.risk is not Risk.INFERENCE:
+            return FreeMeter()
+        if streamed:
+            return LinesMeter(ask.prompt_floor)
+        # The oldest of the embedding routes never tells a count, so the floor stands.
+        return WholeMeter(ask.prompt_floor, usage_of if ask.endpoint.path != "/api/embeddings" else _never)
+
+    def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
+        return strict_json.dump({"error": message})
+
+    def last_words(self, code: str, message: str, call_id: str) -> bytes:
+        return strict_json.dump({"error": message}) + b"\n"
+
+
+class LinesMeter:
+    """Watches a stream of lines. Only what may carry counts or an error is parsed."""
+
+    __slots__ = ("_held", "_skipping", "_tally", "complete", "failed")
+
+    def __init__(self, prompt_floor: int) -> None:
+        self._tally = Tally(prompt_floor)
+        self._held = bytearray()
+        self._skipping = False
+        self.complete = False
+        self.failed = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            self._held += line
+            self._see(bytes(self._held))
+            self._held.clear()
+        self._held += rest
+        if len(self._held) > LONGEST_EVENT:
+            self._skipping = True
+            self._held.clear()
+        return chunk
+
+    def end(self) -> bytes:
+        self._see(bytes(self._held))  # An answer that is only one object has no line end.
+        self._held.clear()
+        return b""
+
+    def _see(self, line: bytes) -> None:
+        if self._skipping:
+            self._skipping = False
+            return
+        if not line.strip():
+            return
+        try:
+            told = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            return
+        if not isinstance(told, dict):
+            return
+        if told.get("error"):
+            self.failed = True
+        elif told.get("done") is True:
+            self.complete = True
+            if usage := usage_of(told):
+                self._tally.tell(usage)
+        elif _speaks(told):
+            self._tally.pieces += 1
+
+    @property
+    def usage(self) -> Usage:
+        return self._tally.usage
+
+
+def usage_of(told: Mapping[str, Any]) -> Usage | None:
+    """The counts on a finished object; None where it was never finished (200 with ``"done":false`` occurs)."""
+    if told.get("done") is False:
+        return None
+    return Usage(
+        prompt_tokens=count(told.get("prompt_eval_count")),
+        completion_tokens=count(told.get("eval_count")),
+        load_seconds=seconds(told.get("load_duration")),
+        prompt_seconds=seconds(told.get("prompt_eval_duration")),
+        completion_seconds=seconds(told.get("eval_duration")),
+    )
+
+
+def _speaks(told: Mapping[str, Any]) -> bool:
+    said = told.get("message")
+    if isinstance(said, dict):
+        return bool(said.get("content") or said.get("thinking") or said.get("tool_calls"))
+    return bool(told.get("response") or told.get("thinking"))
+
+
+def _never(_: Mapping[str, Any]) -> None:
+    return None

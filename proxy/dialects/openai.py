@@ -1,0 +1,150 @@
+"""OpenAI's dialect as Ollama speaks it: ``/v1/chat/completions``, ``completions``, ``embeddings`` and ``models``.
+
+A stream tells its counts only to who asks with ``stream_options.include_usage``, so the gate always asks, and takes out
+what the client did not ask for. ``/v1/completions`` then puts a usage of zeros on every chunk but the last.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from proxy.dialects import Meter, strict_json
+from proxy.dialects.counts import Tally, count, prompt_floor
+from proxy.dialects.events import Blocks, data_of
+from proxy.dialects.whole import FreeMeter, WholeMeter
+from proxy.errors import NotUnderstood
+from proxy.vocabulary import Ask, Endpoint, Risk, Usage, joined
+
+KNOWN = frozenset(
+    """model messages stream stream_options max_tokens seed stop temperature frequency_penalty presence_penalty top_p
+    response_format tools reasoning reasoning_effort logprobs top_logprobs prompt suffix echo input dimensions
+    encoding_format _debug_render_only""".split()
+)
+OPTIONS_KNOWN = frozenset({"include_usage"})
+PROMPT = ("prompt", "suffix", "messages", "input", "tools")
+TYPES = {400: "invalid_request_error", 401: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}
+DONE = b"[DONE]"
+
+
+class OpenAIDialect:
+    """``/v1/*`` but for Anthropic's part of it."""
+
+    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
+        if endpoint.method != "POST":
+            return Ask(endpoint, model=segment)
+        fields = strict_json.read_object(body, KNOWN)
+        stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
+        floor = prompt_floor(sum(len(fields.get(name, b"")) for name in PROMPT))
+        ask = Ask(
+            endpoint, model=strict_json.text_of(fields, "model"), stream=stream, fields=fields, prompt_floor=floor
+        )
+        return _asking_for_usage(ask) if stream else ask
+
+    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
+        if ask.endpoint.risk is not Risk.INFERENCE:
+            return FreeMeter()
+        if streamed:
+            return ChunksMeter(ask.prompt_floor, hides_usage=ask.hides_usage)
+        return WholeMeter(ask.prompt_floor, usage_of)
+
+    def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
+        kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        return strict_json.dump({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+    def last_words(self, code: str, message: str, call_id: str) -> bytes:
+        return b"data: " + self.refusal(502, code, message, call_id) + b"\n\n"
+
+
+def _asking_for_usage(ask: Ask) -> Ask:
+    options: dict[str, bytes] = {}
+    if strict_json.value(ask.fields, "stream_options") is not None:
+        try:
+            options = strict_json.read_object(ask.fields["stream_options"], OPTIONS_KNOWN)
+        except NotUnderstood as error:
+            raise NotUnderstood("'stream_options' must be an object.", param="stream_options") from error
+    asked = strict_json.flag_of(options, "include_usage", False)
+    options["include_usage"] = b"true"
+    fields = {**ask.fields, "stream_options": joined(options)}
+    return replace(ask, fields=fields, hides_usage=not asked)
+
+
+class ChunksMeter:
+    """Watches a stream of chunks up to ``data: [DONE]``."""
+
+    __slots__ = ("_blocks", "_hides", "_tally", "complete", "failed")
+
+    def __init__(self, prompt_floor: int, *, hides_usage: bool) -> None:
+        self._blocks = Blocks()
+        self._tally = Tally(prompt_floor)
+        self._hides = hides_usage
+        self.complete = False
+        self.failed = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        shown = [self._seen(event) for event in self._blocks.feed(chunk)]
+        if self._blocks.overflowed:
+            shown.append(self._blocks.rest())
+        return b"".join(shown) if self._hides else chunk
+
+    def end(self) -> bytes:
+        rest = self._blocks.rest()
+        if rest.strip():
+            rest = self._seen(rest)
+        return rest if self._hides else b""
+
+    def _seen(self, event: bytes) -> bytes:
+        """Take note of an event; what the client shall get of it."""
+        data = data_of(event)
+        if data == DONE:
+            self.complete = True
+            return event
+        try:
+            told = msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            return event
+        if not isinstance(told, dict):
+            return event
+        if told.get("error"):
+            self.failed = True
+            return event
+        choices, usage = told.get("choices"), told.get("usage")
+        if isinstance(choices, list) and any(map(_speaks, choices)):
+            self._tally.pieces += 1
+        if not isinstance(usage, dict):
+            return event
+        if (counted := usage_of(told)) and (counted.prompt_tokens or counted.completion_tokens):
+            self._tally.tell(counted)  # The last that is not all zeros is the truth.
+        if not self._hides:
+            return event
+        return b"" if choices == [] else _without_usage(event, data)
+
+    @property
+    def usage(self) -> Usage:
+        return self._tally.usage
+
+
+def usage_of(told: Mapping[str, Any]) -> Usage | None:
+    usage = told.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return Usage(
+        prompt_tokens=count(usage.get("prompt_tokens")), completion_tokens=count(usage.get("completion_tokens"))
+    )
+
+
+def _speaks(choice: Any) -> bool:
+    if not isinstance(choice, dict):
+        return False
+    said = choice.get("delta")
+    if not isinstance(said, dict):
+        return bool(choice.get("text"))
+    return any(said.get(name) for name in ("content", "reasoning", "reasoning_content", "tool_calls"))
+
+
+def _without_usage(event: bytes, data: bytes) -> bytes:
+    members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    del members["usage"]
+    kept = joined({name: bytes(raw) for name, raw in members.items()})
+    return event.replace(data, kept) if event.count(data) == 1 else b"data: " + kept + b"\n\n"
