@@ -1,0 +1,62 @@
+"""What does the database look like?
+
+Alembic's migrations, and the one function that brings a database to the newest of them.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+HERE = Path(__file__).parent
+ADVISORY_LOCK = 0x6C676174  # "lgat"
+
+
+async def upgrade(engine: AsyncEngine, lock_file: Path) -> None:
+    """Bring the database to the newest schema; processes that start together wait for one another.
+
+    ``lock_file`` serves SQLite, which has no locks that outlive a statement; PostgreSQL has its own.
+    """
+    async with engine.connect() as connection:
+        if await connection.run_sync(_is_newest):
+            return
+    with _alone(lock_file):
+        async with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+            await connection.run_sync(_upgrade)
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration: there is no ini file."""
+    made = Config()
+    made.set_main_option("script_location", str(HERE).replace("%", "%%"))
+    made.attributes["connection"] = connection
+    return made
+
+
+def _is_newest(connection: Connection) -> bool:
+    newest = ScriptDirectory.from_config(config()).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == newest
+
+
+def _upgrade(connection: Connection) -> None:
+    command.upgrade(config(connection), "head")
+
+
+@contextmanager
+def _alone(lock_file: Path) -> Iterator[None]:
+    descriptor = os.open(lock_file, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
