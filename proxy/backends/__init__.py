@@ -1,0 +1,5 @@
+"""Who answers?
+
+``http`` speaks to a server over HTTP; ``headers`` and ``trouble`` say, without I/O, what goes there and what a refusal
+that comes back means.
+"""

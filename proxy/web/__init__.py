@@ -1,0 +1,4 @@
+"""How does a request come in?
+
+``app`` listens, ``door`` is the client as the story sees it, ``refusals`` says no in the caller's own dialect.
+"""
