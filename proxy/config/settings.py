@@ -1,0 +1,313 @@
+"""What may be told, what each value must look like, and what holds when nothing is told. Reads nothing by itself."""
+
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from proxy.config import written
+from proxy.vocabulary import Plan, Risk
+
+DEFAULT_PLAN = "default"
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})")
+_PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "example", "password", "secret", "your-", "your_")
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+
+
+class AsksItself(ValueError):
+    """The gate was told to stand in front of itself."""
+
+
+def _written(parse: Callable[[str], float]) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError("should be a number or a text with a unit")
+        if isinstance(value, float) and not (math.isfinite(value) and 0 <= value < 1e12):
+            raise ValueError("should be an ordinary number, not below zero")
+        return parse(str(value))
+
+    return read
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def listed(value: Any) -> Any:
+    """A variable of the environment holds one text: a JSON list, or names with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except (json.JSONDecodeError, RecursionError):
+            raise ValueError("looks like a JSON list but is none") from None
+    names = [name.strip() for name in value.split(",")]
+    if not all(names):
+        raise ValueError("has an empty name in it; an empty list is written []")
+    return names
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """``[::1]:80`` is ("::1", 80). ValueError says what would be right."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise ValueError("needs a host and a port with a colon between them; 0.0.0.0 is every address of this machine")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ValueError("has no IPv6 address between its brackets") from None
+    elif ":" in host:
+        raise ValueError("needs brackets around an IPv6 address")
+    elif not _HOST.fullmatch(host):
+        raise ValueError("has a host that is neither an address nor a name")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("needs a port from 0 to 65535 after the colon")
+    return host, int(port)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _listen(text: str) -> str:
+    host_and_port(text)
+    return text
+
+
+def _upstream(text: str) -> str:
+    if not text.isprintable() or " " in text:
+        raise ValueError("has blanks or control characters in it")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("should begin with http:// or https:// and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("should have no user or password in it: Ollama asks for none")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise ValueError("should end after the host and port: the gate adds the path")
+    if port == 0:
+        raise ValueError("needs a port from 1 to 65535")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _database_url(secret: SecretStr) -> SecretStr:
+    """Never says what was written: the text may hold a password."""
+    text = secret.get_secret_value()
+    scheme, divider, rest = text.partition("://")
+    if not divider or scheme not in _DRIVERS or not text.isprintable():
+        raise ValueError("should begin with sqlite:/// or postgresql://")
+    if _DRIVERS[scheme].startswith("sqlite"):
+        file = rest.removeprefix("/").partition("?")[0]
+        if not rest.startswith("/") or not file or ":memory:" in rest:
+            # The command line and the gate are two processes: they have to meet in a file.
+            raise ValueError("should name a file after sqlite:///")
+    elif not rest.strip("/"):
+        raise ValueError("should name a host and a database after postgresql://")
+    return secret
+
+
+def _pepper(secret: SecretStr) -> SecretStr:
+    """Never says what was written."""
+    text = secret.get_secret_value()
+    if len(text) < 32:
+        raise ValueError(f"has {len(text)} characters and needs at least 32")
+    if any(word in text.lower() for word in _PLACEHOLDERS) or len(set(text)) < 8:
+        raise ValueError("is a placeholder, which anyone could guess")
+    return secret
+
+
+def _state_dir(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("is not a path")
+    return path.expanduser()
+
+
+Seconds = Annotated[float, BeforeValidator(_written(written.seconds))]
+Octets = Annotated[int, BeforeValidator(_written(written.size))]
+PlanName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[_-][a-z0-9]+)*$", max_length=64)]
+
+
+class PlanSettings(BaseModel):
+    """A plan as it is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    models: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+        default=("*",), description="Patterns of the models it may use.", examples=[["llama3.2:*", "gemma3"]]
+    )
+    cloud: bool = Field(
+        default=False,
+        description="Whether it may use models that Ollama runs on ollama.com, out of the house.",
+        examples=[True],
+    )
+    grants: Annotated[tuple[Risk, ...], BeforeValidator(listed)] = Field(
+        default=tuple(Risk), description="What it may do: health, read, inference.", examples=[["health", "read"]]
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that can be told. Made from nothing, it is the defaults: the environment is read by ``load`` only."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        default="127.0.0.1:11435", description="Where the gate listens.", examples=["127.0.0.1:11435", "[::1]:11435"]
+    )
+    upstream: Annotated[str, AfterValidator(_upstream)] = Field(
+        default="http://127.0.0.1:11434", description="The Ollama behind the gate.", examples=["http://127.0.0.1:11434"]
+    )
+    state_dir: Annotated[Path, AfterValidator(_state_dir)] = Field(
+        default_factory=lambda: Path(platformdirs.user_state_dir("llamagate", appauthor=False)),
+        description="Where keys, the ledger and the pepper are kept.",
+        examples=["/var/lib/llamagate"],
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = Field(
+        default=None,
+        description="Where the database is; without it, the file llamagate.db in the state directory.",
+        examples=["sqlite:////var/lib/llamagate/llamagate.db", "postgresql://user:password@host/llamagate"],
+    )
+    pepper: Annotated[SecretStr, AfterValidator(_pepper)] | None = Field(
+        default=None,
+        description="Mixed into the digests of keys; without it, one is made and kept in the state directory.",
+        examples=["the output of: openssl rand -hex 32"],
+    )
+    log_format: Annotated[Literal["auto", "json", "pretty"], BeforeValidator(_lower)] = Field(
+        default="auto",
+        description="How log lines look; auto is pretty on a terminal and JSON elsewhere.",
+        examples=["json"],
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        default="info", description="The least that is logged.", examples=["info"]
+    )
+    max_body: Octets = Field(
+        default=32 * 2**20, ge=1024, le=2**40, description="The largest request body.", examples=["32MiB"]
+    )
+    connect_timeout: Seconds = Field(
+        default=5.0, gt=0, description="How long Ollama may take to be reached.", examples=["5s"]
+    )
+    first_byte_timeout: Seconds = Field(
+        default=600.0,
+        gt=0,
+        description="How long Ollama may take to begin its answer; a cold start is slow.",
+        examples=["10m"],
+    )
+    idle_timeout: Seconds = Field(
+        default=300.0, gt=0, description="How long Ollama may pause within an answer.", examples=["5m"]
+    )
+    stall_timeout: Seconds = Field(
+        default=60.0, gt=0, description="How long a caller may read nothing.", examples=["60s"]
+    )
+    body_timeout: Seconds = Field(default=60.0, gt=0, description="How long a request body may take.", examples=["60s"])
+    drain_timeout: Seconds = Field(
+        default=30.0, ge=0, description="How long calls may go on after the gate was told to stop.", examples=["30s"]
+    )
+    plans: dict[PlanName, PlanSettings] = Field(
+        default_factory=dict,
+        description="What keys may do, by the name of their plan; a plan 'default' always exists.",
+        examples=[{"lab": {"models": ["llama3.2:*"]}}],
+    )
+
+    @field_validator("upstream")
+    @classmethod
+    def _asks_another(cls, upstream: str, info: ValidationInfo) -> str:
+        if "listen" not in info.data:
+            return upstream
+        host, port = host_and_port(info.data["listen"])
+        parts = urlsplit(upstream)
+        there = parts.hostname or ""
+        same = there == host or (_loopback(there) and (_loopback(host) or _unspecified(host)))
+        if same and port and port == (parts.port or (443 if parts.scheme == "https" else 80)):
+            raise AsksItself("is where the gate itself listens: it would ask itself for ever")
+        return upstream
+
+    @field_validator("plans")
+    @classmethod
+    def _default_plan(cls, plans: dict[str, PlanSettings]) -> dict[str, PlanSettings]:
+        return plans if DEFAULT_PLAN in plans else {DEFAULT_PLAN: PlanSettings(), **plans}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @property
+    def host(self) -> str:
+        return host_and_port(self.listen)[0]
+
+    @property
+    def port(self) -> int:
+        return host_and_port(self.listen)[1]
+
+    @property
+    def public(self) -> bool:
+        """Whether other machines may reach the gate."""
+        return not _loopback(self.host)
+
+    @property
+    def address(self) -> str:
+        """Where a caller on this machine finds the gate: nobody can call 0.0.0.0 everywhere."""
+        host = self.host
+        if _unspecified(host):
+            host = "::1" if ":" in host else "127.0.0.1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def database(self) -> str:
+        """The database's URL with the driver that is used for it. May hold a password."""
+        if self.database_url is None:
+            return f"sqlite+aiosqlite:///{self.state_dir / 'llamagate.db'}"
+        scheme, _, rest = self.database_url.get_secret_value().partition("://")
+        return f"{_DRIVERS[scheme]}://{rest}"
+
+    def plan_table(self) -> dict[str, Plan]:
+        """The plans as the rest of the gate knows them."""
+        return {
+            name: Plan(name=name, grants=frozenset(plan.grants), models=plan.models, cloud=plan.cloud)
+            for name, plan in self.plans.items()
+        }

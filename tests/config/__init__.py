@@ -1,0 +1,1 @@
+"""Is what we were told read rightly?"""

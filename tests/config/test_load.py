@@ -1,0 +1,292 @@
+import tomllib
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as trying
+from hypothesis import strategies as st
+
+from proxy.config.load import Loaded, Mistake, Mistakes, effective, load
+from proxy.config.settings import Settings
+
+PEPPER = "0123456789abcdef" * 4
+
+
+def read_secret(path: str) -> str:
+    match path:
+        case "/run/pepper":
+            return PEPPER + "\n"
+        case "/run/noise":
+            return b"\xff".decode()
+    raise FileNotFoundError(2, "No such file or directory", path)
+
+
+def loaded(
+    text: str = "", environment: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> Loaded:
+    return load(
+        text=text, file="llamagate.toml", environment=environment or {}, flags=flags or {}, read_secret=read_secret
+    )
+
+
+def mistakes(
+    text: str = "", environment: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> list[Mistake]:
+    with pytest.raises(Mistakes) as raised:
+        loaded(text, environment, flags)
+    return list(raised.value.mistakes)
+
+
+def test_nothing_told_means_the_defaults() -> None:
+    told = load(text=None, file=None, environment={}, flags={}, read_secret=read_secret)
+
+    assert Settings() == told.settings
+    assert {} == told.origins
+
+
+def test_flags_go_before_the_environment_and_that_before_the_file() -> None:
+    text = 'listen = "h:1"\nupstream = "http://h:1"\nidle_timeout = "1m"'
+    environment = {"LLAMAGATE_LISTEN": "h:2", "LLAMAGATE_UPSTREAM": "http://h:2"}
+    told = loaded(text, environment, {"listen": "h:3"})
+
+    assert ("h:3", "http://h:2", 60.0) == (told.settings.listen, told.settings.upstream, told.settings.idle_timeout)
+    assert {
+        "listen": "command line --listen",
+        "upstream": "environment LLAMAGATE_UPSTREAM",
+        "idle_timeout": "llamagate.toml",
+    } == told.origins
+
+
+def test_what_is_written_in_the_file_is_read() -> None:
+    text = """
+        max_body = "10MB"
+        body_timeout = 7
+        log_level = "WARNING"
+        [plans.lab]
+        models = ["llama3.2:*", "gemma3"]
+        cloud = true
+        grants = ["health"]
+    """
+    settings = loaded(text).settings
+
+    assert (10_000_000, 7.0, "warning") == (settings.max_body, settings.body_timeout, settings.log_level)
+    assert ("llama3.2:*", "gemma3") == settings.plans["lab"].models
+    assert settings.plans["lab"].cloud
+    assert ("health",) == settings.plans["lab"].grants
+    assert "default" in settings.plans
+
+
+@pytest.mark.parametrize("written", ["llama3.2:*, gemma3", '["llama3.2:*", "gemma3"]'])
+def test_the_environment_can_write_part_of_a_plan(written: str) -> None:
+    text = '[plans.lab]\nmodels = ["x"]\ncloud = true'
+    told = loaded(text, {"LLAMAGATE_PLANS__LAB__MODELS": written})
+
+    assert ("llama3.2:*", "gemma3") == told.settings.plans["lab"].models
+    assert told.settings.plans["lab"].cloud
+    assert "environment LLAMAGATE_PLANS__LAB__MODELS" == told.origins["plans.lab.models"]
+    assert "llamagate.toml" == told.origins["plans.lab.cloud"]
+    assert "plans.lab.grants" not in told.origins
+
+
+def test_a_secret_can_stand_in_a_file_of_its_own() -> None:
+    told = loaded('pepper = "ffffffffffffffffffffffffffffffff"', {"LLAMAGATE_PEPPER_FILE": "/run/pepper"})
+
+    assert told.settings.pepper is not None
+    assert PEPPER == told.settings.pepper.get_secret_value()
+    assert "environment LLAMAGATE_PEPPER_FILE" == told.origins["pepper"]
+
+
+def test_a_secret_told_twice_is_a_mistake() -> None:
+    environment = {"LLAMAGATE_PEPPER_FILE": "/run/pepper", "LLAMAGATE_PEPPER": PEPPER}
+
+    assert [
+        Mistake("environment", "LLAMAGATE_PEPPER_FILE", "is set, and LLAMAGATE_PEPPER too", "set one of the two")
+    ] == mistakes("", environment)
+
+
+@pytest.mark.parametrize(("file", "problem"), [("/run/none", "No such file"), ("/run/noise", "not text")])
+def test_a_secret_file_that_cannot_be_read_is_a_mistake(file: str, problem: str) -> None:
+    (mistake,) = mistakes("", {"LLAMAGATE_DATABASE_URL_FILE": file})
+
+    assert ("environment", "LLAMAGATE_DATABASE_URL_FILE") == (mistake.where, mistake.key)
+    assert problem in mistake.problem
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    text = """
+        listne = "x"
+        idle_timeout = "soon"
+        [plans.lab]
+        modles = []
+        grants = ["read", "root"]
+        [plans.Lab]
+    """
+    environment = {"LLAMAGATE_LISTNE": "x", "LLAMAGATE_MAX_BODY": "32M", "LLAMAGATE_PLANS__LAB__CLOUDS": "1"}
+    told = mistakes(text, environment, {"listen": "nowhere"})
+
+    assert {
+        ("llamagate.toml", "listne"),
+        ("llamagate.toml", "idle_timeout"),
+        ("llamagate.toml", "plans.lab.modles"),
+        ("llamagate.toml", "plans.lab.grants"),
+        ("llamagate.toml", "plans.Lab"),
+        ("environment", "LLAMAGATE_LISTNE"),
+        ("environment", "LLAMAGATE_MAX_BODY"),
+        ("environment", "LLAMAGATE_PLANS__LAB__CLOUDS"),
+        ("command line", "--listen"),
+    } == {(mistake.where, mistake.key) for mistake in told}
+    assert all(mistake.problem and mistake.cure for mistake in told)
+
+
+@pytest.mark.parametrize(
+    ("cure", "text", "environment"),
+    [
+        ("did you mean listen?", 'listne = "x"', {}),
+        ("did you mean idle_timeout?", "idle-timeout = 1", {}),
+        ("did you mean models?", "[plans.lab]\nmodel = []", {}),
+        ("did you mean LLAMAGATE_UPSTREAM?", "", {"LLAMAGATE_UPSTREM": "x"}),
+        ("did you mean LLAMAGATE_PLANS__LAB__MODELS?", "", {"LLAMAGATE_PLANS__LAB__MODEL": "x"}),
+    ],
+)
+def test_what_was_meant_is_guessed(cure: str, text: str, environment: Mapping[str, str]) -> None:
+    assert [cure] == [mistake.cure for mistake in mistakes(text, environment)]
+
+
+def test_a_mistake_is_blamed_on_the_place_that_made_it() -> None:
+    (mistake,) = mistakes('idle_timeout = "5m"', {"LLAMAGATE_IDLE_TIMEOUT": "soon"})
+
+    assert ("environment", "LLAMAGATE_IDLE_TIMEOUT") == (mistake.where, mistake.key)
+
+
+def test_a_mistake_that_nobody_wrote_is_blamed_on_the_default() -> None:
+    (mistake,) = mistakes('listen = "127.0.0.1:11434"')
+
+    assert ("default", "upstream") == (mistake.where, mistake.key)
+    assert "another" in mistake.cure
+
+
+def test_bad_syntax_is_told_with_its_line_and_beside_other_mistakes() -> None:
+    syntax, other = mistakes('listen = "h:1"\nupstream = \n', {"LLAMAGATE_LISTEN": "x"})
+
+    assert ("llamagate.toml", "line 2, column 12") == (syntax.where, syntax.key)
+    assert "LLAMAGATE_LISTEN" == other.key
+
+
+def test_an_empty_variable_is_not_set_but_an_empty_list_of_models_is_a_mistake() -> None:
+    (mistake,) = mistakes("", {"LLAMAGATE_LISTEN": "", "LLAMAGATE_PEPPER": "", "LLAMAGATE_PLANS__LAB__MODELS": ""})
+
+    assert "LLAMAGATE_PLANS__LAB__MODELS" == mistake.key
+
+
+def test_variables_that_are_not_ours_to_read_are_let_be() -> None:
+    environment = {
+        "LLAMAGATE_CONFIG": "x",
+        "LLAMAGATE_VENV": "x",
+        "PATH": "x",
+        "LLAMAGATE_SERVICE_HOST": "10.0.0.1",
+        "LLAMAGATE_SERVICE_PORT_HTTP": "80",
+        "LLAMAGATE_PORT": "tcp://10.0.0.1:80",
+        "LLAMAGATE_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+
+    assert Settings() == loaded("", environment).settings
+    assert 1 == len(mistakes("", {"LLAMAGATE_PORT": "80"}))
+
+
+@pytest.mark.parametrize("text", ["plans = 3", "[plans]\nlab = 3", "[[plans]]", "plans.lab.models = 3", "[listen]"])
+def test_the_wrong_kind_of_value_is_a_mistake_and_no_crash(text: str) -> None:
+    assert 1 == len(mistakes(text))
+
+
+def test_model_patterns_are_checked_and_made_canonical() -> None:
+    def check(pattern: str) -> str:
+        if "!" in pattern:
+            raise ValueError("it shouts")
+        return pattern.lower()
+
+    def told(text: str) -> Loaded:
+        return load(text=text, file="f", environment={}, flags={}, read_secret=read_secret, check_pattern=check)
+
+    assert ("gemma3",) == told('[plans.lab]\nmodels = ["Gemma3"]').settings.plans["lab"].models
+    with pytest.raises(Mistakes) as raised:
+        told('listen = 1\n[plans.lab]\nmodels = ["ok", "no!"]')
+    assert ["listen", "plans.lab.models"] == [mistake.key for mistake in raised.value.mistakes]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LLAMAGATE_PEPPER": "hush-hush"},
+        {"LLAMAGATE_DATABASE_URL": "mysql://u:hush-hush@h/d"},
+        {"LLAMAGATE_UPSTREAM": "http://u:hush-hush@h"},
+    ],
+)
+def test_a_mistake_does_not_repeat_a_secret(environment: Mapping[str, str]) -> None:
+    with pytest.raises(Mistakes) as raised:
+        loaded("", environment)
+
+    assert "hush" not in raised.value.message
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_what_holds_is_shown_with_secrets_masked_and_where_it_came_from() -> None:
+    environment = {"LLAMAGATE_PEPPER_FILE": "/run/pepper", "LLAMAGATE_DATABASE_URL": "postgresql://u:hush@h/d"}
+    rows = effective(loaded('drain_timeout = "90s"\n[plans.lab]\nmodels = []', environment))
+
+    assert ("listen", "127.0.0.1:11435", "default") in rows
+    assert ("drain_timeout", "1m30s", "llamagate.toml") in rows
+    assert ("max_body", "32MiB", "default") in rows
+    assert ("pepper", "********", "environment LLAMAGATE_PEPPER_FILE") in rows
+    assert ("database_url", "********", "environment LLAMAGATE_DATABASE_URL") in rows
+    assert ("plans.lab.models", "(none)", "llamagate.toml") in rows
+    assert ("plans.default.models", "*", "default") in rows
+    assert "hush" not in repr(rows)
+
+
+VALUES = st.recursive(
+    st.one_of(st.booleans(), st.integers(-10, 10**6), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["lab", "models", "cloud", "grants", "X"]), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+KEYS = st.one_of(st.sampled_from(list(Settings.model_fields)), st.text("abc_", min_size=1, max_size=5))
+
+
+def as_toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {as_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    if isinstance(value, str):
+        return '"' + "".join(f"\\U{ord(c):08x}" for c in value) + '"'
+    return str(value).lower()
+
+
+@trying(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # The machine may be busy.
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_whatever_the_file_says_it_is_settings_or_mistakes(tables: Mapping[str, object]) -> None:
+    text = "\n".join(f"{key} = {as_toml(value)}" for key, value in tables.items())
+    tomllib.loads(text)
+    try:
+        told = loaded(text)
+    except Mistakes as error:
+        rows = [str(mistake) for mistake in error.mistakes]
+    else:
+        rows = [key for key, _, _ in effective(told)]
+
+    assert rows
+
+
+@trying(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # The machine may be busy.
+@given(st.dictionaries(st.sampled_from(["LISTEN", "PLANS", "PLANS__A__MODELS", "PLANS____MODELS", "_", ""]), st.text()))
+def test_whatever_the_environment_says_it_is_settings_or_mistakes(variables: Mapping[str, str]) -> None:
+    try:
+        told = loaded("", {f"LLAMAGATE_{name}": value for name, value in variables.items()})
+    except Mistakes as error:
+        rows = [str(mistake) for mistake in error.mistakes]
+    else:
+        rows = [key for key, _, _ in effective(told)]
+
+    assert rows

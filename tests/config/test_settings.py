@@ -1,0 +1,174 @@
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from proxy.config.settings import PlanSettings, Settings, host_and_port
+from proxy.vocabulary import Plan, Risk
+
+PEPPER = "0123456789abcdef" * 4
+
+
+def test_told_nothing_the_gate_listens_on_this_machine_only() -> None:
+    settings = Settings()
+
+    assert ("127.0.0.1", 11435) == (settings.host, settings.port)
+    assert not settings.public
+    assert "http://127.0.0.1:11434" == settings.upstream
+    assert 600.0 == settings.first_byte_timeout
+    assert 32 * 2**20 == settings.max_body
+
+
+def test_the_environment_is_not_read_behind_our_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN", "0.0.0.0:1")
+    monkeypatch.setenv("LLAMAGATE_LISTEN", "0.0.0.0:1")
+
+    assert "127.0.0.1:11435" == Settings().listen
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "text"),
+    [("::1", 80, "[::1]:80"), ("10.0.0.1", 0, "10.0.0.1:0"), ("box.lan", 65535, "box.lan:65535")],
+)
+def test_an_address_is_a_host_and_a_port(host: str, port: int, text: str) -> None:
+    assert (host, port) == host_and_port(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "11435", ":11435", "127.0.0.1", "::1:80", "[::1]", "[x]:80", "h:65536", "h:-1", "h:٣", "a b:1", "h\n:1"],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(listen=text)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "192.168.0.2:1", "box.lan:1"])
+def test_an_address_that_others_can_reach_is_public(listen: str) -> None:
+    assert Settings(listen=listen).public
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"])
+def test_an_address_of_this_machine_only_is_not_public(listen: str) -> None:
+    assert not Settings(listen=listen).public
+
+
+@pytest.mark.parametrize(
+    ("address", "listen"),
+    [
+        ("http://127.0.0.1:1", "0.0.0.0:1"),
+        ("http://[::1]:1", "[::]:1"),
+        ("http://[fd00::1]:1", "[fd00::1]:1"),
+        ("http://box:1", "box:1"),
+    ],
+)
+def test_the_address_that_is_told_can_be_called(address: str, listen: str) -> None:
+    assert address == Settings(listen=listen).address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:11434",
+        "ftp://host",
+        "http://",
+        "http://host/v1",
+        "http://host?x=1",
+        "http://host?",
+        "http://host#x",
+        "http://user:word@host",
+        "http://host:0",
+        "http://host:99999",
+        "http://ho st",
+        "http://host\r\n",
+        "http://[::1",
+    ],
+)
+def test_what_is_no_upstream_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(upstream=url)
+
+
+def test_a_slash_at_the_end_of_the_upstream_is_dropped() -> None:
+    assert "https://gpu.lan" == Settings(upstream="https://gpu.lan/").upstream
+
+
+@pytest.mark.parametrize(
+    ("listen", "upstream"),
+    [
+        ("127.0.0.1:80", "http://localhost"),
+        ("0.0.0.0:11434", "http://127.0.0.1:11434"),
+        ("box:443", "https://box"),
+        ("[::1]:11434", "http://[::1]:11434"),
+    ],
+)
+def test_a_gate_in_front_of_itself_is_refused(listen: str, upstream: str) -> None:
+    with pytest.raises(ValidationError, match="itself"):
+        Settings(listen=listen, upstream=upstream)
+
+
+@pytest.mark.parametrize(
+    ("driver", "url"),
+    [
+        ("sqlite+aiosqlite:////var/x.db", "sqlite:////var/x.db"),
+        ("sqlite+aiosqlite:///x.db", "sqlite+aiosqlite:///x.db"),
+        ("postgresql+asyncpg://u:p@h/d", "postgresql://u:p@h/d"),
+        ("postgresql+asyncpg://u:p@h/d", "postgres://u:p@h/d"),
+    ],
+)
+def test_a_database_is_reached_by_the_driver_we_use(driver: str, url: str) -> None:
+    assert driver == Settings(database_url=SecretStr(url)).database
+
+
+def test_without_a_database_there_is_a_file_in_the_state_directory() -> None:
+    settings = Settings.model_validate({"state_dir": "/srv/gate"})
+
+    assert "sqlite+aiosqlite:////srv/gate/llamagate.db" == settings.database
+
+
+@pytest.mark.parametrize("url", ["", "x", "sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://u:hush@h/d"])
+def test_what_is_no_database_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(database_url=SecretStr(url))
+
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("pepper", ["", "short", "changeme" * 8, "x" * 64, "please-Change-Me-0123456789abcdefgh"])
+def test_a_pepper_that_can_be_guessed_is_refused_and_not_repeated(pepper: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(pepper=SecretStr(pepper))
+
+    assert not pepper or pepper not in str(refused.value)
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    settings = Settings(pepper=SecretStr(PEPPER), database_url=SecretStr("postgresql://u:hush@h/d"))
+
+    assert PEPPER not in repr(settings)
+    assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize("value", [0, -1, True, float("inf"), float("nan"), "0s", None, ["5s"]])
+def test_a_timeout_is_some_time(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"idle_timeout": value})
+
+
+def test_the_default_plan_exists_without_being_written() -> None:
+    table = Settings(plans={"lab": PlanSettings(models=("gemma3",), grants=(Risk.READ,), cloud=True)}).plan_table()
+
+    assert {
+        "default": Plan("default"),
+        "lab": Plan("lab", frozenset({Risk.READ}), ("gemma3",), cloud=True),
+    } == table
+
+
+def test_the_default_plan_can_be_written_otherwise() -> None:
+    table = Settings(plans={"default": PlanSettings(grants=(Risk.HEALTH,))}).plan_table()
+
+    assert {"default": Plan("default", frozenset({Risk.HEALTH}))} == table
+
+
+@pytest.mark.parametrize("name", ["", "Lab", "a b", "a__b", "-a", "a\n", "a" * 65, "ä"])
+def test_a_plan_has_a_plain_name(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(plans={name: PlanSettings()})
