@@ -1,0 +1,5 @@
+"""How does the owner say it at a terminal?
+
+``app`` names the commands, one file holds each family of them, ``tools`` says what they need, ``paper`` is what they
+print on.
+"""

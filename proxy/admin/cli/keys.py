@@ -1,0 +1,141 @@
+"""``llamagate keys``: who may come in."""
+
+import asyncio
+import shlex
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from proxy.admin.cli.options import Config, Json, lifetime
+from proxy.admin.cli.paper import NONE, iso, say, say_json, say_table, told_plainly, when
+from proxy.admin.cli.tools import Tools
+from proxy.admin.desk import Issued
+from proxy.auth import Key
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id; a whole key will do too.")]
+
+
+def create(
+    ctx: typer.Context,
+    user: Annotated[str, typer.Option("--user", metavar="USER", help="Who will use it.")],
+    team: Annotated[str | None, typer.Option("--team", metavar="TEAM", help="The team they belong to.")] = None,
+    plan: Annotated[str, typer.Option("--plan", metavar="PLAN", help="What it may do.")] = "default",
+    models: Annotated[
+        str | None, typer.Option("--models", metavar="LIST", help="Only these models, like 'llama3.2:*,gemma3'.")
+    ] = None,
+    expires: Annotated[
+        timedelta | None, typer.Option("--expires", metavar="TIME", parser=lifetime, help="How long, like 90d.")
+    ] = None,
+    note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="What it is for.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Issue a key, and show it this once."""
+    tools: Tools = ctx.obj
+    patterns = None if models is None else tuple(name.strip() for name in models.split(","))
+
+    async def issue() -> Issued:
+        async with tools.desk(settings) as desk:
+            return await desk.create_key(user, team, plan, patterns, expires, note)
+
+    with told_plainly():
+        settings = tools.load(config, {}).settings
+        issued = asyncio.run(issue())
+    base_url = f"{settings.address}/v1"
+    if as_json:
+        say_json({"key": issued.secret, "base_url": base_url, **_facts(issued.key, tools.now())})
+        return
+    say(f"A key for {issued.key.user}, plan {issued.key.plan}, id {issued.key.id}. It is shown this once:")
+    say()
+    say(f"export OPENAI_BASE_URL={shlex.quote(base_url)}")
+    say(f"export OPENAI_API_KEY={shlex.quote(issued.secret)}")
+    say()
+    say("Try it:")
+    say()
+    say('curl "$OPENAI_BASE_URL/models" -H "Authorization: Bearer $OPENAI_API_KEY"')
+
+
+def listed(ctx: typer.Context, as_json: Json = False, config: Config = None) -> None:
+    """List the keys, oldest first."""
+    tools: Tools = ctx.obj
+
+    async def fetch() -> list[Key]:
+        async with tools.desk(settings) as desk:
+            return await desk.keys()
+
+    with told_plainly():
+        settings = tools.load(config, {}).settings
+        keys = asyncio.run(fetch())
+    now = tools.now()
+    if as_json:
+        say_json([_facts(key, now) for key in keys])
+    elif not keys:
+        say("There are no keys yet. The first one: llamagate keys create --user alice")
+    else:
+        heads = ("id", "user", "team", "plan", "models", "state", "created (UTC)", "expires (UTC)", "note")
+        say_table(heads, [_row(key, now) for key in keys])
+
+
+def show(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
+    """Show what is known of a key."""
+    tools: Tools = ctx.obj
+
+    async def fetch() -> Key:
+        async with tools.desk(settings) as desk:
+            return await desk.key(key_id)
+
+    with told_plainly():
+        settings = tools.load(config, {}).settings
+        key = asyncio.run(fetch())
+    facts = _facts(key, tools.now())
+    if as_json:
+        say_json(facts)
+    else:
+        say_table(("what", "value"), [(name.replace("_", " "), _cell(value)) for name, value in facts.items()])
+
+
+def revoke(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
+    """Refuse a key from now on."""
+    tools: Tools = ctx.obj
+
+    async def act() -> Key:
+        async with tools.desk(settings) as desk:
+            return await desk.revoke(key_id)
+
+    with told_plainly():
+        settings = tools.load(config, {}).settings
+        key = asyncio.run(act())
+    if as_json:
+        say_json(_facts(key, tools.now()))
+    else:
+        say(f"Key {key.id} of {key.user} is revoked since {when(key.revoked_at)} UTC.")
+
+
+def _facts(key: Key, now: datetime) -> Mapping[str, Any]:
+    return {
+        "id": key.id,
+        "user": key.user,
+        "team": key.team,
+        "plan": key.plan,
+        "models": None if key.models is None else list(key.models),
+        "state": key.state(now),
+        "created_at": iso(key.created_at),
+        "expires_at": iso(key.expires_at),
+        "revoked_at": iso(key.revoked_at),
+        "note": key.note,
+    }
+
+
+def _row(key: Key, now: datetime) -> tuple[str, ...]:
+    expires = "never" if key.expires_at is None else when(key.expires_at)
+    models = "as the plan" if key.models is None else ", ".join(key.models)
+    return (
+        key.id, key.user, key.team or NONE, key.plan, models, key.state(now), when(key.created_at), expires,
+        key.note or NONE,
+    )  # fmt: skip
+
+
+def _cell(value: Any) -> str:
+    return NONE if value is None else ", ".join(value) if isinstance(value, list) else str(value)

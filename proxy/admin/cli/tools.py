@@ -1,0 +1,71 @@
+"""What the commands need to be given. ``bootstrap`` implements it, and passes it as the context's object."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from proxy.admin.desk import Desk
+from proxy.config.load import Loaded
+from proxy.config.settings import Settings
+from proxy.vocabulary import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand when the gate has opened."""
+
+    address: str
+    """``http://host:port``"""
+    upstream: str
+    upstream_answers: bool
+    upstream_version: str | None
+    keys: int
+    public: bool
+    """Whether other machines can reach the address."""
+    state_dir: Path
+
+
+class DemoTeller(Protocol):
+    """Is told what happens in a demo, as it happens. Texts may hold anything; the teller makes them safe to show."""
+
+    def standing(self, standing: Standing) -> None:
+        """The gate is open, in front of this upstream."""
+
+    def asked(self, command: str) -> None:
+        """A call is about to be made, told as the command that would make it. Holds no key."""
+
+    def streamed(self, piece: str) -> None:
+        """A piece of the answer's text came; pieces follow one another on the same line."""
+
+    def refused(self, status: int, body: str) -> None:
+        """The call was refused."""
+
+    def entry(self, entry: Entry) -> None:
+        """The ledger has this line for it."""
+
+    def paste(self, lines: Sequence[str]) -> None:
+        """How to go on by hand. The only place where a key may be told."""
+
+
+class Tools(Protocol):
+    environment: Mapping[str, str]
+
+    def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
+        """What we were told to be. Raises ``Mistakes``."""
+
+    def desk(self, settings: Settings) -> AbstractAsyncContextManager[Desk]:
+        """The desk, with its database open. Raises ``Misconfigured`` where that cannot be opened."""
+
+    async def serve(self, settings: Settings, started: Callable[[Standing], None]) -> None:
+        """Serve until a signal, having told once how things stand. Raises ``Misconfigured``, as for a taken port."""
+
+    async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
+        """A gate that keeps nothing, before a scripted Ollama or a small real model, and some calls through it.
+
+        Returns after the calls, or with ``stay`` only at a signal.
+        """
+
+    def now(self) -> datetime: ...

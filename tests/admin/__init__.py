@@ -1,0 +1,1 @@
+"""Does the desk do what it says?"""

@@ -1,0 +1,1 @@
+"""Do the commands do and say it?"""

@@ -1,0 +1,67 @@
+import pytest
+
+from proxy import __version__
+from proxy.admin.cli.app import cli
+from proxy.errors import Misconfigured
+from tests.admin.cli.conftest import Type
+from tests.fakes.tools import FakeTools
+
+
+def test_the_version_is_told(type_in: Type) -> None:
+    result = type_in("--version")
+
+    assert (0, f"llamagate {__version__}\n") == (result.exit_code, result.stdout)
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["keys", "create"], ["calls", "--last", "x"], ["usage", "--by", "moon"]]
+)
+def test_a_command_that_makes_no_sense_ends_with_2(type_in: Type, words: list[str]) -> None:
+    assert 2 == type_in(*words).exit_code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["keys", "list"], ["calls"], ["usage"], ["check"], ["settings"], ["serve"], ["keys", "create", "--user", "alice"]],
+)
+def test_mistakes_are_told_without_a_traceback(type_in: Type, tools: FakeTools, words: list[str]) -> None:
+    tools.text = 'listne = "x"\nidle_timeout = "soon"'
+    result = type_in(*words)
+
+    assert 1 == result.exit_code
+    assert "" == result.stdout
+    assert "llamagate.toml: listne: is not a setting" in result.stderr
+    assert "did you mean listen?" in result.stderr
+    assert "llamagate.toml: idle_timeout:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_error_is_told_without_a_traceback_and_cannot_steer_the_terminal(type_in: Type, tools: FakeTools) -> None:
+    tools.fails = Misconfigured("The port is \x1b[31mtaken [bold]already.")
+    result = type_in("serve")
+
+    assert (1, "The port is \\x1b[31mtaken [bold]already.\n") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize("words", [[], ["keys"]])
+def test_alone_it_tells_what_there_is(type_in: Type, words: list[str]) -> None:
+    assert "Usage:" in type_in(*words).output
+
+
+def test_tracebacks_never_show_local_variables() -> None:
+    app = cli()
+
+    assert (False, False) == (app.pretty_exceptions_enable, app.pretty_exceptions_show_locals)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["keys", "list"], ["keys", "create", "--user", "a"], ["calls"], ["usage"], ["check"], ["settings"], ["serve"]],
+)
+def test_every_command_that_reads_a_configuration_can_be_told_which(
+    type_in: Type, tools: FakeTools, words: list[str]
+) -> None:
+    result = type_in(*words, "--config", "other.toml")
+
+    assert 0 == result.exit_code
+    assert ["other.toml"] == [str(config) for config in tools.configs]

@@ -1,0 +1,111 @@
+"""What the commands need, with nothing behind it."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from proxy.admin.cli.tools import DemoTeller, Standing
+from proxy.admin.desk import Desk
+from proxy.auth import KeyStore
+from proxy.config.load import Loaded, load
+from proxy.config.settings import Settings
+from proxy.errors import GateError
+from proxy.ledger import Book
+from proxy.vocabulary import Entry, Outcome, Usage
+from tests.fakes.book import FakeBook
+from tests.fakes.keys import FakeKeys
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def minter() -> Callable[[], tuple[str, str, bytes]]:
+    """Keys that count up: k1, k2, …"""
+    numbers = itertools.count(1)
+
+    def mint() -> tuple[str, str, bytes]:
+        number = next(numbers)
+        return f"k{number}", f"sk-lg_k{number}_SECRET{number}_crc", bytes([number]) * 32
+
+    return mint
+
+
+def no_shouting(pattern: str) -> str:
+    """Stands for the check of a model pattern."""
+    if "!" in pattern:
+        raise ValueError("it shouts")
+    return pattern.lower()
+
+
+ENTRY = Entry(
+    id="e1",
+    at=NOON,
+    endpoint="POST /v1/chat/completions",
+    outcome=Outcome.SERVED,
+    status=200,
+    user="alice",
+    key_id="k1",
+    plan="default",
+    model="gemma3",
+    usage=Usage(7, 3),
+    total_seconds=1.5,
+)
+
+STANDING = Standing(
+    address="http://127.0.0.1:11435",
+    upstream="http://127.0.0.1:11434",
+    upstream_answers=True,
+    upstream_version="0.12.3",
+    keys=2,
+    public=False,
+    state_dir=Path("/var/lib/llamagate"),
+)
+
+
+@dataclass
+class FakeTools:
+    environment: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    keys: KeyStore = field(default_factory=FakeKeys)
+    book: Book = field(default_factory=FakeBook)
+    stands: Standing = STANDING
+    fails: GateError | None = None
+    served: list[Settings] = field(default_factory=list)
+    configs: list[Path | None] = field(default_factory=list)
+    demos: list[tuple[bool, bool]] = field(default_factory=list)
+    mint: Callable[[], tuple[str, str, bytes]] = field(default_factory=minter)
+
+    def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
+        self.configs.append(config)
+        return load(
+            text=self.text,
+            file=str(config or "llamagate.toml"),
+            environment=self.environment,
+            flags=flags,
+            read_secret=lambda path: Path(path).read_text(),
+        )
+
+    @asynccontextmanager
+    async def desk(self, settings: Settings) -> AsyncIterator[Desk]:
+        yield Desk(self.keys, self.book, settings.plan_table(), self.mint, self.now, no_shouting)
+
+    async def serve(self, settings: Settings, started: Callable[[Standing], None]) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.served.append(settings)
+        started(self.stands)
+
+    async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
+        self.demos.append((real, stay))
+        told.standing(self.stands)
+        told.asked("curl http://127.0.0.1:11435/v1/models")
+        told.streamed("Hel")
+        told.streamed("lo [bold]\x1b[2J")
+        told.refused(401, '{"error": "no"}\n')
+        told.entry(ENTRY)
+        told.paste(["export OPENAI_API_KEY=sk-lg_k1_SECRET1_crc"])
+
+    def now(self) -> datetime:
+        return NOON
