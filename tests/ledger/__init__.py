@@ -1,0 +1,1 @@
+"""Does the ledger say what happened?"""
