@@ -7,8 +7,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,9 +172,10 @@ class Workshop:
     async def serve(self, settings: Settings, started: Callable[[Standing], None]) -> None:
         pretty = sys.stdout.isatty() if settings.log_format == "auto" else settings.log_format == "pretty"
         logs.configure(pretty=pretty, level=settings.log_level)
-        async with records(settings) as kept, gate(settings, kept, [logs.CallLog()]) as standing:
-            started(standing)
-            await _signalled()
+        with _heeding_signals() as stop:  # From before the first call on: a call must not die with its line unwritten.
+            async with records(settings) as kept, gate(settings, kept, [logs.CallLog()]) as standing:
+                started(standing)
+                await stop.wait()
 
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         logs.configure(pretty=False, level="error", stream=sys.stderr)
@@ -217,17 +218,26 @@ async def _tour(settings: Settings, told: DemoTeller, stay: bool) -> None:
                 told.entry(entry)
             told.paste(tour.to_go_on(standing.address, key))
             if stay:
-                await _signalled()
+                with _heeding_signals() as stop:
+                    await stop.wait()
 
 
-async def _signalled() -> None:
-    """Return at SIGTERM or SIGINT."""
+@contextmanager
+def _heeding_signals() -> Iterator[asyncio.Event]:
+    """Set at the first SIGTERM or SIGINT; the second does what it always does, for who will not wait."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def heed() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, heed)
     try:
-        await stop.wait()
+        yield stop
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in numbers:
             loop.remove_signal_handler(number)
