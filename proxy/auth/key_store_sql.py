@@ -49,14 +49,14 @@ class SqlKeyStore:
         try:
             async with self._engine.begin() as connection:
                 await connection.execute(insert(keys).values(row))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             raise StorageFailed from error
 
     async def find(self, key_id: str) -> Key | None:
         try:
             async with self._engine.connect() as connection:
                 row = (await connection.execute(select(keys).where(keys.c.id == key_id))).mappings().first()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             raise StorageFailed from error
         return _key(row) if row else None
 
@@ -64,7 +64,7 @@ class SqlKeyStore:
         try:
             async with self._engine.connect() as connection:
                 rows = (await connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id))).mappings().all()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             raise StorageFailed from error
         return [_key(row) for row in rows]
 
@@ -73,7 +73,7 @@ class SqlKeyStore:
         try:
             async with self._engine.begin() as connection:
                 await connection.execute(update(keys).where(live).values(revoked_at=_written(at)))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             raise StorageFailed from error
         return await self.find(key_id)
 

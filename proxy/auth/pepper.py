@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from proxy.auth.api_keys import RandomBytes
@@ -34,8 +35,9 @@ def kept_in(folder: Path, random_bytes: RandomBytes) -> bytes:
 
 
 def _make(file: Path, random_bytes: RandomBytes) -> None:
-    mine = file.with_name(f".{NAME}.{os.getpid()}")
-    descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Mode 0600, and a name of its own: containers that share the folder may even share a process id.
+    descriptor, name = tempfile.mkstemp(prefix=f".{NAME}.", dir=file.parent)
+    mine = Path(name)
     try:
         with os.fdopen(descriptor, "w") as opened:
             opened.write(random_bytes(LENGTH).hex() + "\n")

@@ -45,6 +45,8 @@ class Line:
         self.endpoint: Endpoint | None = None
         self.ask: Ask | None = None
         self.meter: Metered | None = None
+        self.told_all = False
+        """The client has the last words of a stream, and only its formal end is missing."""
         self._asked = False
         self.bytes_in = 0
         self.bytes_out = 0
@@ -142,6 +144,8 @@ class Ledger:
                 outcome, error = Outcome.CLIENT_LEFT, ClientGone()
             raise
         finally:
+            if outcome is Outcome.CLIENT_LEFT and line.told_all:
+                outcome, error = Outcome.SERVED, None  # Some clients hang up as soon as they have heard the last words.
             self._open.discard(line)
             if not self._open:
                 self._none_open.set()

@@ -76,6 +76,8 @@ class SqlBook:
         self._engine = engine
 
     async def write(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
         insert = _INSERT[self._engine.dialect.name]
         try:
             async with self._engine.begin() as connection:

@@ -18,9 +18,10 @@ Pause = Callable[[float], Awaitable[None]]
 class GroupWriter:
     """A ``Writer`` over a book. Start it with ``run``, end it with ``close``."""
 
-    def __init__(self, book: Book, *, pause: Pause = asyncio.sleep) -> None:
+    def __init__(self, book: Book, *, pause: Pause = asyncio.sleep, patience: float = PATIENCE_SECONDS) -> None:
         self._book = book
         self._pause = pause
+        self._patience = patience
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._something = asyncio.Event()
         self._closing = False
@@ -30,7 +31,7 @@ class GroupWriter:
         kept = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, kept))
         self._something.set()
-        await asyncio.wait([kept], timeout=PATIENCE_SECONDS)
+        await asyncio.wait([kept], timeout=self._patience)
 
     async def run(self) -> None:
         """Write until closed. What cannot be written is tried again, in order, for as long as the gate runs."""

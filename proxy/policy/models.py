@@ -61,6 +61,8 @@ def canonical(text: str) -> Name:
     if not all(shapes):
         raise BadName("not a model name")
     spelling = _shortest(host, namespace, model, tag, cloud=cloud)
+    if len(spelling) > LONGEST:  # With the tag that was left out.
+        raise BadName("longer than 512 characters")
     return Name(host.lower(), namespace.lower(), model.lower(), tag.lower(), cloud, spelling)
 
 
@@ -107,8 +109,8 @@ def canonical_pattern(text: str) -> str:
     elif path.endswith("*"):
         tag = "*"  # Whoever wrote `llama3*` or `hf.co/*` did not mean only `latest`.
     parts = path.split("/")
-    if len(parts) == 2 and "." in parts[0] and parts[1] == "*":
-        parts = [parts[0], "*", "*"]  # A namespace has no dot, so this is a host.
+    if len(parts) == 2 and {".", ":"} & set(parts[0]) and parts[1] == "*":
+        parts = [parts[0], "*", "*"]  # A namespace has no dot and no colon, so this is a host.
     if len(parts) > 3 or not all(parts) or not tag:
         raise ValueError(f"{text!r} is not of the form [host/][namespace/]model[:tag]")
     host, namespace, model = [DEFAULT_HOST, DEFAULT_NAMESPACE][: 3 - len(parts)] + parts

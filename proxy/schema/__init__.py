@@ -3,10 +3,11 @@
 Alembic's migrations, and the one function that brings a database to the newest of them.
 """
 
+import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alembic import command
@@ -28,11 +29,13 @@ async def upgrade(engine: AsyncEngine, lock_file: Path) -> None:
     async with engine.connect() as connection:
         if await connection.run_sync(_is_newest):
             return
-    with _alone(lock_file):
-        async with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
-            await connection.run_sync(_upgrade)
+    async with _alone(lock_file), engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+        else:
+            # Python's sqlite3 begins no transaction for a CREATE: half a migration would stay behind.
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        await connection.run_sync(_upgrade)
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -52,11 +55,12 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config(connection), "head")
 
 
-@contextmanager
-def _alone(lock_file: Path) -> Iterator[None]:
+@asynccontextmanager
+async def _alone(lock_file: Path) -> AsyncIterator[None]:
     descriptor = os.open(lock_file, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # In a thread: whoever holds it may be another task of this very loop.
+        await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -37,14 +37,14 @@ def configure(*, pretty: bool, level: str, stream: TextIO = sys.stdout) -> None:
         _exception_without_text,
         _short,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=True) if pretty else structlog.processors.JSONRenderer()
+    rendered: list[structlog.typing.Processor] = (
+        [_printable, structlog.dev.ConsoleRenderer(colors=True)] if pretty else [structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=before,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)  # It tells of every connection.
@@ -62,6 +62,8 @@ def configure(*, pretty: bool, level: str, stream: TextIO = sys.stdout) -> None:
 def _exception_without_text(_logger: object, _method: str, event: Event) -> Event:
     """The kind of an exception and where it was raised. Its text may quote a prompt, a key or a URL with a password."""
     raised = event.pop("exc_info", None)
+    if raised is True:  # What `log.exception` says of the one at hand.
+        raised = sys.exc_info()
     error = raised[1] if isinstance(raised, tuple) else raised
     if isinstance(error, BaseException):
         event["raised"] = type(error).__qualname__
@@ -77,6 +79,14 @@ def _short(_logger: object, _method: str, event: Event) -> Event:
     for name, value in event.items():
         if isinstance(value, str) and len(value) > LONGEST_FIELD:
             event[name] = value[:LONGEST_FIELD] + "…"
+    return event
+
+
+def _printable(_logger: object, _method: str, event: Event) -> Event:
+    """For a terminal, which takes more than letters: JSON escapes what is none by itself."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in value)
     return event
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from proxy.auth import Key
+from proxy.errors import StorageFailed
 
 
 class FakeKeys:
@@ -14,7 +15,7 @@ class FakeKeys:
 
     async def add(self, key: Key) -> None:
         if key.id in self._keys:
-            raise ValueError("the id is taken")
+            raise StorageFailed("the id is taken")
         expires_at = None if key.expires_at is None else key.expires_at.astimezone(UTC)
         self._keys[key.id] = replace(key, created_at=key.created_at.astimezone(UTC), expires_at=expires_at)
 

@@ -1,0 +1,1 @@
+"""Is a caller known by their key, and nobody else?"""

@@ -1,0 +1,171 @@
+"""A server that answers as a script says, over plain sockets, and remembers every byte that it was sent.
+
+It knows nothing of aiohttp, so that no mistake can be made twice and go unseen.
+"""
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+class End(enum.Enum):
+    """How the server may end a connection."""
+
+    CLOSE = "close"
+    ABORT = "abort"
+    """With a reset: what was written may be lost."""
+
+
+CLOSE, ABORT = End.CLOSE, End.ABORT
+
+Step = bytes | asyncio.Event | End
+"""Bytes are sent, an event is waited for."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def head(*fields: str, status: str = "200 OK") -> bytes:
+    return "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *fields, "")).encode("latin-1")
+
+
+def whole(body: bytes, content_type: str = "application/json", *fields: str, status: str = "200 OK") -> bytes:
+    """An answer with its length."""
+    said = (f"Content-Type: {content_type}",) if content_type else ()
+    return head(*said, f"Content-Length: {len(body)}", *fields, status=status) + body
+
+
+def streaming(content_type: str, *fields: str) -> bytes:
+    """The head of an answer in chunks."""
+    return head(f"Content-Type: {content_type}", "Transfer-Encoding: chunked", *fields)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it came, byte for byte."""
+
+    raw: bytes
+    connection: "Connection" = field(repr=False)
+
+    @property
+    def line(self) -> str:
+        return self._lines[0]
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """By lower-case name; a name that comes twice is a mistake of its own."""
+        pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in self._lines[1:])]
+        assert len(pairs) == len(dict(pairs)), self.raw
+        return dict(pairs)
+
+    @property
+    def body(self) -> bytes:
+        return self.raw.partition(b"\r\n\r\n")[2]
+
+    @property
+    def _lines(self) -> list[str]:
+        return self.raw.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+
+
+class Connection(asyncio.Protocol):
+    """One client of the server. It sends nothing before it has a whole request."""
+
+    def __init__(self, server: "RecordingUpstream") -> None:
+        self.received = bytearray()
+        self.closed = asyncio.Event()
+        """The other side has ended it, politely or not."""
+        self._server = server
+        self._seen = 0
+        self._acting: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server.connections.append(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        start = bytes(self.received[self._seen :])
+        top, blank, rest = start.partition(b"\r\n\r\n")
+        if not blank:
+            return
+        asked = Asked(start, self)
+        if len(rest) < int(asked.fields.get("content-length", "0")):
+            return
+        self._seen = len(self.received)
+        self._server.heard(asked)
+        self._acting = asyncio.create_task(self._act(self._server.script))
+
+    async def _act(self, script: Iterable[Step]) -> None:
+        assert self._transport is not None
+        for step in script:
+            if isinstance(step, bytes):
+                self._transport.write(step)
+            elif isinstance(step, asyncio.Event):
+                await step.wait()
+            elif step is CLOSE:
+                self._transport.close()
+            else:
+                self._transport.abort()
+
+    def eof_received(self) -> None:
+        self.closed.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed.set()
+
+    def end(self) -> None:
+        if self._acting is not None:
+            self._acting.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class RecordingUpstream:
+    """Answers every request with the same script, until it is given another."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.connections: list[Connection] = []
+        self.asked: list[Asked] = []
+        self.script: tuple[Step, ...] = (whole(b'{"version":"0.0.0"}'),)
+        self._news: asyncio.Queue[Asked] = asyncio.Queue()
+
+    def says(self, *script: Step) -> None:
+        self.script = script
+
+    def heard(self, asked: Asked) -> None:
+        self.asked.append(asked)
+        self._news.put_nowait(asked)
+
+    async def next(self) -> Asked:
+        """The next request that nobody has looked at, once it is whole."""
+        async with asyncio.timeout(5):
+            return await self._news.get()
+
+    def forget(self) -> None:
+        """What has come so far does not count."""
+        self.connections.clear()
+        self.asked.clear()
+        while not self._news.empty():
+            self._news.get_nowait()
+
+
+@asynccontextmanager
+async def recording() -> AsyncIterator[RecordingUpstream]:
+    upstream = RecordingUpstream()
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(upstream), "127.0.0.1", 0)
+    upstream.url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    try:
+        yield upstream
+    finally:
+        server.close()
+        for connection in upstream.connections:
+            connection.end()
+        await server.wait_closed()

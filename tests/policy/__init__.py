@@ -1,0 +1,1 @@
+"""Is what may be asked decided by what Ollama would understand?"""

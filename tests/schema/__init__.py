@@ -1,0 +1,1 @@
+"""Does the database look as the code believes?"""

@@ -1,0 +1,144 @@
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, inspect
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from proxy import schema
+from proxy.auth import key_store_sql
+from proxy.ledger import sql
+from proxy.schema import database
+from tests.fakes.databases import NewDatabase
+
+TABLES = {"alembic_version", "keys", "calls"}
+
+
+def declared() -> MetaData:
+    together = MetaData()
+    for metadata in (key_store_sql.metadata, sql.metadata):
+        for table in metadata.tables.values():
+            table.to_metadata(together)
+    return together
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    return list(compare_metadata(context, declared()))
+
+
+def tables(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names())
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """An empty database, once of each kind."""
+    made = database.engine(database_url)
+    try:
+        yield made
+    finally:
+        await made.dispose()
+
+
+async def test_a_migrated_database_is_what_the_code_declares(engine: AsyncEngine, tmp_path: Path) -> None:
+    await schema.upgrade(engine, tmp_path / "lock")
+    async with engine.connect() as connection:
+        assert [] == await connection.run_sync(differences)
+        assert await connection.run_sync(tables) == TABLES
+
+
+async def test_the_comparison_has_teeth(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert {"keys", "calls"} <= {
+            getattr(difference[1], "name", None)
+            for difference in await connection.run_sync(differences)
+            if isinstance(difference, tuple) and difference[0] == "add_table"
+        }
+
+
+async def test_an_upgrade_of_the_newest_changes_nothing(engine: AsyncEngine, tmp_path: Path) -> None:
+    await schema.upgrade(engine, tmp_path / "lock")
+    (tmp_path / "lock").unlink()
+    await schema.upgrade(engine, tmp_path / "lock")
+
+    assert not (tmp_path / "lock").exists()  # It did not even have to wait for others.
+
+
+@pytest.mark.parametrize(
+    ("kind", "locks"),
+    [
+        ("sqlite", ["lock", "lock", "lock"]),
+        ("sqlite", ["one", "other", "third"]),  # A folder shared in a way that its locks are not.
+        ("postgresql", ["lock", "lock", "lock"]),
+        ("postgresql", ["one", "other", "third"]),  # Machines share no lock file: PostgreSQL's own must do.
+    ],
+)
+async def test_several_can_upgrade_an_empty_database_at_once(
+    new_database: NewDatabase, tmp_path: Path, kind: str, locks: list[str]
+) -> None:
+    url = new_database(kind)
+    async with AsyncExitStack() as stack:
+        engines = [database.engine(url) for _ in locks]
+        for engine in engines:
+            stack.push_async_callback(engine.dispose)
+        async with asyncio.timeout(30):
+            await asyncio.gather(*map(schema.upgrade, engines, [tmp_path / lock for lock in locks]))
+        async with engines[0].connect() as connection:
+            assert [] == await connection.run_sync(differences)
+
+
+UPGRADE = """
+import asyncio, pathlib, sys
+from proxy import schema
+from proxy.schema import database
+async def main():
+    engine = database.engine(sys.argv[1])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    await schema.upgrade(engine, pathlib.Path(sys.argv[2]))
+    await engine.dispose()
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_can_upgrade_an_empty_database_at_once(
+    database_url: str, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", UPGRADE, database_url, str(tmp_path / "lock")]
+    processes = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE) for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+
+    assert [0, 0] == [process.returncode for process in processes]
+    async with engine.connect() as connection:
+        assert [] == await connection.run_sync(differences)
+
+
+def test_the_migrations_are_one_chain_of_which_each_can_be_undone() -> None:
+    scripts = ScriptDirectory.from_config(schema.config())
+
+    assert 1 == len(scripts.get_heads())
+    assert all(callable(getattr(script.module, "downgrade", None)) for script in scripts.walk_revisions())
+
+
+async def test_an_upgrade_that_fails_half_way_can_be_done_again(engine: AsyncEngine, tmp_path: Path) -> None:
+    async with engine.begin() as connection:  # In the way of the migration's last table.
+        await connection.exec_driver_sql("CREATE TABLE calls (x integer)")
+    with pytest.raises(Exception, match="already exists"):
+        await schema.upgrade(engine, tmp_path / "lock")
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql("DROP TABLE calls")
+    await schema.upgrade(engine, tmp_path / "lock")
+    async with engine.connect() as connection:
+        assert await connection.run_sync(tables) == TABLES

@@ -1,0 +1,1 @@
+"""Are the operators told the truth, and nothing more?"""
