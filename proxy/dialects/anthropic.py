@@ -5,11 +5,9 @@ A stream begins with an estimate of the prompt (``message_start``) and ends with
 
 from typing import Any
 
-import msgspec
-
 from proxy.dialects import Meter, strict_json
-from proxy.dialects.counts import Tally, count, prompt_floor
-from proxy.dialects.events import Blocks, data_of
+from proxy.dialects.counts import Tally, count, object_in, prompt_floor
+from proxy.dialects.events import Blocks, Event
 from proxy.dialects.whole import WholeMeter
 from proxy.vocabulary import Ask, Endpoint, Usage
 
@@ -66,20 +64,15 @@ class EventsMeter:
     def feed(self, chunk: bytes) -> bytes:
         for event in self._blocks.feed(chunk):
             self._see(event)
-        if self._blocks.overflowed:
-            self._blocks.rest()
         return chunk
 
     def end(self) -> bytes:
         self._see(self._blocks.rest())
         return b""
 
-    def _see(self, event: bytes) -> None:
-        try:
-            told = msgspec.json.decode(data_of(event))
-        except msgspec.DecodeError:
-            return
-        if not isinstance(told, dict):
+    def _see(self, event: Event) -> None:
+        told = object_in(event.data)
+        if told is None:
             return
         match told.get("type"):
             case "content_block_delta":

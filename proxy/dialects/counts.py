@@ -1,14 +1,29 @@
-"""What is common to all meters: believing counts, and what a call costs at the least while none have come."""
+"""What is common to all meters: reading what a backend says, believing its counts, and what a call costs at the least
+while none have come.
+"""
 
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from proxy.vocabulary import Usage
 
 MOST_TOKENS = 10**9
 """No answer has more; a count beyond is no count."""
+MOST_SECONDS = 10**8
+"""Three years; a duration beyond is none."""
 CHARACTERS_PER_TOKEN = 5
 """A prompt has at least one token for so many characters: English has about four, and a floor must stay below."""
+
+
+def object_in(text: bytes) -> dict[str, Any] | None:
+    """The JSON object that a backend said; None where it is no such thing: a meter must not fail on what passes by."""
+    try:
+        said = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def count(found: Any) -> int:
@@ -19,9 +34,9 @@ def count(found: Any) -> int:
 
 def seconds(nanoseconds: Any) -> float | None:
     """A duration of Ollama's, told in nanoseconds and omitted when zero."""
-    if isinstance(nanoseconds, bool) or not isinstance(nanoseconds, (int, float)) or nanoseconds < 0:
+    if isinstance(nanoseconds, bool) or not isinstance(nanoseconds, (int, float)):
         return None
-    return nanoseconds / 1e9
+    return nanoseconds / 1e9 if 0 <= nanoseconds <= MOST_SECONDS * 10**9 else None
 
 
 def prompt_floor(characters: int) -> int:

@@ -4,57 +4,62 @@ Whoever only counts wants each event's data; whoever also hides some wants its b
 in the standard; Ollama and every engine we know send LF, and CRLF is understood.
 """
 
+import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 LONGEST_EVENT = 16 * 1024 * 1024
 """Bytes of one event that are held to be read; a longer one passes unread. ``context`` can make one of several MB."""
 
+_END = re.compile(rb"\n\r?\n")
+
+
+class Event(NamedTuple):
+    """One event, or a piece of one that is too long to be held."""
+
+    raw: bytes
+    """With the blank line that ends it."""
+    data: bytes
+    """Empty for comments, for events without any, and for what is too long."""
+
 
 class Blocks:
-    """Cuts a stream of bytes into events, each with the blank line that ends it."""
+    """Cuts a stream of bytes into events; put together again, their bytes are the stream."""
 
-    __slots__ = ("_held", "overflowed")
+    __slots__ = ("_held", "_too_long")
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self.overflowed = False
+        self._too_long = False
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
+    def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that are whole now."""
         held = self._held
-        searched = max(0, len(held) - 3)
+        searched = max(0, len(held) - 2)
         held += chunk
         begin = 0
-        while (end := _end_of_event(held, max(begin, searched))) >= 0:
-            yield bytes(held[begin:end])
-            begin = end
+        while found := _END.search(held, max(begin, searched)):
+            yield self._event(bytes(held[begin : found.end()]))
+            begin = found.end()
         del held[:begin]
         if len(held) > LONGEST_EVENT:
-            self.overflowed = True
+            self._too_long = True
+            yield Event(bytes(held[:-2]), b"")
+            del held[:-2]  # The rest may be the first half of its end.
 
-    def rest(self) -> bytes:
+    def rest(self) -> Event:
         """What stands after the last whole event, no longer held."""
-        self.overflowed = False
-        rest = bytes(self._held)
+        rest = self._event(bytes(self._held))
         self._held.clear()
         return rest
 
-
-def _end_of_event(held: bytearray, start: int) -> int:
-    lf, crlf = held.find(b"\n\n", start), held.find(b"\n\r\n", start)
-    if lf < 0:
-        return crlf + 3 if crlf >= 0 else -1
-    return lf + 2 if crlf < 0 or lf < crlf else crlf + 3
+    def _event(self, raw: bytes) -> Event:
+        unread = self._too_long or len(raw) > LONGEST_EVENT
+        self._too_long = False
+        return Event(raw, b"" if unread else data_of(raw))
 
 
 def data_of(event: bytes) -> bytes:
     """The data of an event; empty for comments and events without any."""
     lines = (line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:"))
     return b"\n".join(lines)
-
-
-def name_of(event: bytes) -> bytes:
-    for line in event.splitlines():
-        if line.startswith(b"event:"):
-            return line[6:].strip()
-    return b""

@@ -6,10 +6,8 @@ Counts stand on the object with ``"done":true`` and nowhere else; each is left o
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from proxy.dialects import Meter, strict_json
-from proxy.dialects.counts import Tally, count, prompt_floor, seconds
+from proxy.dialects.counts import Tally, count, object_in, prompt_floor, seconds
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.whole import FreeMeter, WholeMeter
 from proxy.vocabulary import Ask, Endpoint, Risk, Usage
@@ -52,45 +50,45 @@ class OllamaDialect:
 
 
 class LinesMeter:
-    """Watches a stream of lines. Only what may carry counts or an error is parsed."""
+    """Watches a stream of lines up to the one that is done."""
 
-    __slots__ = ("_held", "_skipping", "_tally", "complete", "failed")
+    __slots__ = ("_held", "_tally", "_too_long", "complete", "failed")
 
     def __init__(self, prompt_floor: int) -> None:
         self._tally = Tally(prompt_floor)
         self._held = bytearray()
-        self._skipping = False
+        self._too_long = False
         self.complete = False
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            self._held += line
-            self._see(bytes(self._held))
-            self._held.clear()
-        self._held += rest
-        if len(self._held) > LONGEST_EVENT:
-            self._skipping = True
-            self._held.clear()
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            self._hold(piece)
+            self._line_ends()
+        self._hold(rest)
         return chunk
 
     def end(self) -> bytes:
-        self._see(bytes(self._held))  # An answer that is only one object has no line end.
-        self._held.clear()
+        self._line_ends()  # An answer that is only one object has no line end.
         return b""
 
+    def _hold(self, piece: bytes) -> None:
+        self._held += piece
+        if len(self._held) > LONGEST_EVENT:
+            self._too_long = True
+            self._held.clear()
+
+    def _line_ends(self) -> None:
+        line, unread = bytes(self._held), self._too_long
+        self._held.clear()
+        self._too_long = False
+        if not unread:
+            self._see(line)
+
     def _see(self, line: bytes) -> None:
-        if self._skipping:
-            self._skipping = False
-            return
-        if not line.strip():
-            return
-        try:
-            told = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            return
-        if not isinstance(told, dict):
+        told = object_in(line)
+        if told is None:
             return
         if told.get("error"):
             self.failed = True

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from proxy.dialects import Meter, strict_json
-from proxy.dialects.counts import Tally, count, prompt_floor
-from proxy.dialects.events import Blocks, data_of
+from proxy.dialects.counts import Tally, count, object_in, prompt_floor
+from proxy.dialects.events import Blocks, Event
 from proxy.dialects.whole import FreeMeter, WholeMeter
 from proxy.errors import NotUnderstood
 from proxy.vocabulary import Ask, Endpoint, Risk, Usage, joined
@@ -84,41 +84,31 @@ class ChunksMeter:
 
     def feed(self, chunk: bytes) -> bytes:
         shown = [self._seen(event) for event in self._blocks.feed(chunk)]
-        if self._blocks.overflowed:
-            shown.append(self._blocks.rest())
         return b"".join(shown) if self._hides else chunk
 
     def end(self) -> bytes:
-        rest = self._blocks.rest()
-        if rest.strip():
-            rest = self._seen(rest)
+        rest = self._seen(self._blocks.rest())
         return rest if self._hides else b""
 
-    def _seen(self, event: bytes) -> bytes:
+    def _seen(self, event: Event) -> bytes:
         """Take note of an event; what the client shall get of it."""
-        data = data_of(event)
-        if data == DONE:
+        if event.data.strip() == DONE:
             self.complete = True
-            return event
-        try:
-            told = msgspec.json.decode(data)
-        except msgspec.DecodeError:
-            return event
-        if not isinstance(told, dict):
-            return event
+            return event.raw
+        told = object_in(event.data)
+        if told is None:
+            return event.raw
         if told.get("error"):
             self.failed = True
-            return event
+            return event.raw
         choices, usage = told.get("choices"), told.get("usage")
         if isinstance(choices, list) and any(map(_speaks, choices)):
             self._tally.pieces += 1
-        if not isinstance(usage, dict):
-            return event
         if (counted := usage_of(told)) and (counted.prompt_tokens or counted.completion_tokens):
             self._tally.tell(counted)  # The last that is not all zeros is the truth.
-        if not self._hides:
-            return event
-        return b"" if choices == [] else _without_usage(event, data)
+        if not self._hides or "usage" not in told:
+            return event.raw
+        return b"" if choices == [] and usage else _without_usage(event)
 
     @property
     def usage(self) -> Usage:
@@ -143,8 +133,10 @@ def _speaks(choice: Any) -> bool:
     return any(said.get(name) for name in ("content", "reasoning", "reasoning_content", "tool_calls"))
 
 
-def _without_usage(event: bytes, data: bytes) -> bytes:
-    members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+def _without_usage(event: Event) -> bytes:
+    members = msgspec.json.decode(event.data, type=dict[str, msgspec.Raw])
     del members["usage"]
     kept = joined({name: bytes(raw) for name, raw in members.items()})
-    return event.replace(data, kept) if event.count(data) == 1 else b"data: " + kept + b"\n\n"
+    if event.raw.count(event.data) == 1:
+        return event.raw.replace(event.data, kept)
+    return b"data: " + kept.replace(b"\n", b"\ndata: ") + b"\n\n"  # It stood on several lines.

@@ -5,11 +5,15 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.counts import Tally
-from proxy.vocabulary import Usage
+from proxy.dialects.counts import Tally, object_in
+from proxy.vocabulary import Usage, joined
 
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that are held to find its counts, a batch of embeddings being the largest; beyond, a floor."""
+LONGEST_COUNTS = 4096
+"""Bytes of a member that may be counts; a longer one, such as a list of vectors, is not turned into objects."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class WholeMeter:
@@ -37,11 +41,13 @@ class WholeMeter:
             return b""
         held, self._held = self._held, None
         try:
-            answer = msgspec.json.decode(held)
-        except msgspec.DecodeError:
+            members = _members.decode(held)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return b""
         self.complete = True
-        if isinstance(answer, dict) and (usage := self._read(answer)):
+        small = {name: bytes(raw) for name, raw in members.items() if len(memoryview(raw)) <= LONGEST_COUNTS}
+        answer = object_in(joined(small))
+        if answer is not None and (usage := self._read(answer)):
             self._tally.tell(usage)
         return b""
 

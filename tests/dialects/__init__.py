@@ -1,0 +1,1 @@
+"""Is every dialect read, metered and spoken as Ollama speaks it?"""

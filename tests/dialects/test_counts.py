@@ -1,0 +1,78 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from proxy.dialects.counts import MOST_SECONDS, MOST_TOKENS, Tally, count, object_in, prompt_floor, seconds
+from proxy.vocabulary import Usage
+
+
+@pytest.mark.parametrize("told", [0, 1, 4096, MOST_TOKENS])
+def test_a_count_is_believed(told: int) -> None:
+    assert told == count(told)
+
+
+@pytest.mark.parametrize(
+    "told", [None, -1, MOST_TOKENS + 1, 10**30, True, False, "7", 7.0, float("inf"), float("nan"), [7], {"tokens": 7}]
+)
+def test_what_is_no_count_is_none(told: Any) -> None:
+    found = count(told)
+
+    assert (0, int) == (found, type(found))
+
+
+@pytest.mark.parametrize(
+    ("told", "found"), [(0, 0.0), (1, 1e-9), (1_500_000_000, 1.5), (2.5e9, 2.5), (MOST_SECONDS * 10**9, MOST_SECONDS)]
+)
+def test_a_duration_is_told_in_nanoseconds(told: float, found: float) -> None:
+    assert found == seconds(told)
+
+
+@pytest.mark.parametrize(
+    "told", [None, -1, True, "1", [1], float("inf"), float("nan"), -float("inf"), 10**400, MOST_SECONDS * 10**9 + 1]
+)
+def test_what_is_no_duration_is_not_told(told: Any) -> None:
+    assert seconds(told) is None
+
+
+@pytest.mark.parametrize(("characters", "tokens"), [(0, 0), (4, 0), (5, 1), (1000, 200)])
+def test_a_floor_stays_below_what_english_costs(characters: int, tokens: int) -> None:
+    assert tokens == prompt_floor(characters)
+
+
+def test_a_tally_is_a_floor_until_it_is_told() -> None:
+    tally = Tally(3)
+    tally.pieces += 2
+    assert Usage(3, 2, exact=False) == tally.usage
+
+    tally.tell(Usage(1, 1))
+    tally.pieces += 1
+    assert Usage(1, 1) == tally.usage
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"a":1}', {"a": 1}),
+        (b' {"a":1}\r', {"a": 1}),
+        (b"", None),
+        (b"[1]", None),
+        (b"null", None),
+        (b'{"a":', None),
+        (b'{"a":"\xff"}', None),
+        (b'{"\xff":1}', None),
+        (b'{"a":NaN}', None),
+        (b'{"a":1e999}', None),
+        (b'{"a":' * 100_000, None),
+        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", None),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_a_backend_says_is_an_object_or_nothing(text: bytes, found: Any) -> None:
+    assert found == object_in(text)
+
+
+@given(some.binary())
+def test_no_bytes_make_the_reader_fail(text: bytes) -> None:
+    assert isinstance(object_in(text), dict | None)

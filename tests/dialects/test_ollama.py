@@ -1,0 +1,181 @@
+import json
+import tracemalloc
+
+import pytest
+
+from proxy.dialects.events import LONGEST_EVENT
+from proxy.dialects.ollama import LinesMeter, OllamaDialect
+from proxy.errors import NotUnderstood
+from proxy.policy import endpoints
+from proxy.vocabulary import Ask, Usage
+from tests.dialects.recorded import SAMPLES, cut, seen
+
+DIALECT = OllamaDialect()
+
+
+def read(body: bytes, path: str = "/api/chat") -> Ask:
+    return DIALECT.read(endpoints.find("POST", path)[0], body, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "stream"),
+    [
+        ("/api/chat", b"{}", True),
+        ("/api/generate", b"{}", True),
+        ("/api/chat", b'{"stream":null}', True),
+        ("/api/chat", b'{"stream":true}', True),
+        ("/api/chat", b'{"stream":false}', False),
+        ("/api/embed", b"{}", False),
+        ("/api/embed", b'{"stream":true}', False),
+        ("/api/embeddings", b"{}", False),
+        ("/api/show", b"{}", False),
+    ],
+)
+def test_an_answer_streams_unless_told_not_to_where_it_can(path: str, body: bytes, stream: bool) -> None:
+    assert stream is read(body, path).stream
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"stream":"true"}', "stream"),
+        (b'{"stream":1}', "stream"),
+        (b'{"stream":[]}', "stream"),
+        (b'{"model":5}', "model"),
+        (b'{"model":{"name":"a"}}', "model"),
+        (b'{"MODEL":"a"}', None),
+        (b'{"Name":"a"}', None),
+        (b"", None),
+        (b"null", None),
+    ],
+)
+def test_a_body_that_makes_no_sense_is_refused(body: bytes, param: str | None) -> None:
+    with pytest.raises(NotUnderstood) as refused:
+        read(body)
+
+    assert param == refused.value.param
+
+
+def test_what_is_sent_on_is_written_anew_with_each_value_as_it_came() -> None:
+    ask = read(b' { "model" : "a", "options" : { "num_ctx" : 10, "x": 1.0 }, "new": "\\u00e9" } ')
+
+    assert "a" == ask.model
+    assert b'{"model":"a","options":{ "num_ctx" : 10, "x": 1.0 },"new":"\\u00e9"}' == ask.body
+    assert not ask.hides_usage
+
+
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        (b'{"model":"a"}', "a"),
+        (b'{"name":"a"}', "a"),
+        (b'{"model":"a","name":"b"}', "a"),
+        (b'{"model":"","name":"b"}', "b"),
+        (b'{"model":null,"name":"b"}', "b"),
+        (b"{}", ""),
+    ],
+)
+def test_a_model_is_shown_by_either_name_of_the_member_and_only_one_is_sent_on(body: bytes, model: str) -> None:
+    ask = read(body, "/api/show")
+
+    assert model == ask.model
+    assert "name" not in ask.fields
+
+
+def test_the_older_name_of_the_member_means_nothing_elsewhere() -> None:
+    assert "" == read(b'{"name":"a"}').model
+
+
+def test_a_body_of_a_request_that_has_none_is_not_read() -> None:
+    endpoint, _ = endpoints.find("GET", "/api/tags")
+
+    assert Ask(endpoint) == DIALECT.read(endpoint, b"rubbish", "")
+
+
+def test_a_prompt_costs_by_its_length_at_the_least() -> None:
+    prompt = "word " * 100
+
+    assert 100 == read(json.dumps({"model": "m" * 999, "prompt": prompt}).encode(), "/api/generate").prompt_floor
+    assert 100 <= read(json.dumps({"messages": [{"role": "user", "content": prompt}]}).encode()).prompt_floor <= 110
+    assert 0 == read(b'{"model":"m"}').prompt_floor
+
+
+LAST = b'{"model":"m","done":true,"done_reason":"stop",%b}\n'
+
+
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [
+        (b'"prompt_eval_count":11,"eval_count":7', Usage(11, 7)),
+        (b'"eval_count":7', Usage(0, 7)),
+        (b'"prompt_eval_count":-11,"eval_count":7', Usage(0, 7)),
+        (b'"prompt_eval_count":99999999999,"eval_count":7', Usage(0, 7)),
+        (b'"prompt_eval_count":true,"eval_count":"7"', Usage(0, 0)),
+        (b'"prompt_eval_count":1e3,"eval_count":[7]', Usage(0, 0)),
+        (
+            b'"load_duration":500000000,"prompt_eval_duration":1000000000,"eval_duration":2500000000',
+            Usage(load_seconds=0.5, prompt_seconds=1.0, completion_seconds=2.5),
+        ),
+        (b'"load_duration":-1,"prompt_eval_duration":"1","eval_duration":1e300', Usage()),
+    ],
+)
+def test_counts_and_durations_are_read_where_they_can_be_believed(counts: bytes, usage: Usage) -> None:
+    told = seen(LinesMeter(3), LAST % counts)
+
+    assert (usage, True, False) == (told.usage, told.complete, told.failed)
+
+
+@pytest.mark.parametrize("done", [b'"true"', b"1", b"null", b"false"])
+def test_only_true_is_done(done: bytes) -> None:
+    told = seen(LinesMeter(3), b'{"done":%b,"eval_count":7}\n' % done)
+
+    assert (Usage(3, 0, exact=False), False) == (told.usage, told.complete)
+
+
+def test_a_stream_is_counted_as_it_comes() -> None:
+    (sample,) = (sample for sample in SAMPLES if sample.name == "chat-thinking-tools.ndjson")
+    meter = LinesMeter(3)
+    counted = []
+    for line in sample.content.splitlines(keepends=True):
+        meter.feed(line)
+        counted.append((meter.usage.completion_tokens, meter.usage.exact, meter.complete))
+
+    assert [(1, False, False), (2, False, False), (7, True, True)] == counted
+    assert (0.5, 1.0, 1.5) == (
+        meter.usage.load_seconds,
+        meter.usage.prompt_seconds,
+        meter.usage.completion_seconds,
+    )
+
+
+def test_a_context_of_megabytes_is_read() -> None:
+    line = LAST % (b'"eval_count":7,"context":[' + b"128006," * 300_000 + b"1]")
+
+    assert Usage(0, 7) == seen(LinesMeter(3), *cut(line, *range(0, len(line), 65_536))).usage
+
+
+@pytest.mark.parametrize("size", [1 << 20, LONGEST_EVENT + 1])
+def test_a_line_too_long_to_hold_passes_unread_and_the_next_is_read(size: int) -> None:
+    piece = b'{"done":true,"eval_count":1}'.ljust(size)
+    meter = LinesMeter(3)
+    tracemalloc.start()
+    for _ in range(3 * LONGEST_EVENT // size):
+        assert piece is meter.feed(piece)
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held <= LONGEST_EVENT * 1.2
+    assert most < LONGEST_EVENT * 3.5
+    meter.feed(b'{"done":true,"eval_count":2}\n')
+    assert not meter.complete
+    meter.feed(LAST % b'"eval_count":7')
+    assert (Usage(0, 7), True) == (meter.usage, meter.complete)
+
+
+def test_the_longest_line_is_read_however_it_comes() -> None:
+    line = b'{"done":true}'.ljust(LONGEST_EVENT)
+
+    assert seen(LinesMeter(3), line + b"\n").complete
+    assert seen(LinesMeter(3), line[:9], line[9:], b"\n").complete
+    assert not seen(LinesMeter(3), line + b" \n").complete
+    assert not seen(LinesMeter(3), line, b" ", b"\n").complete

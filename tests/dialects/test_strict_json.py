@@ -1,0 +1,219 @@
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from proxy.dialects import strict_json
+from proxy.errors import NotUnderstood
+from proxy.vocabulary import joined
+
+KNOWN = frozenset({"model", "stream", "messages", "options", "keep_alive"})
+LONG_S, KELVIN = "\N{LATIN SMALL LETTER LONG S}", "\N{KELVIN SIGN}"
+MARK = "sesame"
+"""Stands in every refused body that has a place for it, and must stand in no message."""
+
+REFUSED: dict[str, bytes] = {
+    "nothing": b"",
+    "white space": b" \r\n\t",
+    "null": b"null",
+    "an array": b'["sesame"]',
+    "a string": b'"sesame"',
+    "a number": b"7",
+    "true": b"true",
+    "a name in capitals": b'{"MODEL":"sesame"}',
+    "a name twice in two spellings": b'{"model":"a","Model":"sesame"}',
+    "the same, the other way round": b'{"Model":"sesame","model":"a"}',
+    "a name twice": b'{"model":"sesame","model":"b"}',
+    "a name twice, once null": b'{"model":"sesame","model":null}',
+    "a name twice, once escaped": b'{"model":"sesame","\\u006dodel":"b"}',
+    "an unknown name twice": b'{"model":"a","sesame":1,"sesame":1}',
+    "objects that Go would merge": b'{"options":{"num_ctx":1},"options":{"sesame":2}}',
+    "the same, in two spellings": b'{"options":{"num_ctx":1},"OPTIONS":{"sesame":999}}',
+    "a name twice, deep inside": b'{"messages":[{"role":"user","content":[{"sesame":1,"sesame":2}]}]}',
+    "a long s, raw": f'{{"{LONG_S}tream":false,"x":"sesame"}}'.encode(),
+    "a long s, escaped": b'{"\\u017ftream":false,"x":"sesame"}',
+    "a long s in the middle": f'{{"me{LONG_S}{LONG_S}ages":["sesame"]}}'.encode(),
+    "a long s at the end": f'{{"option{LONG_S}":{{"num_ctx":9}}}}'.encode(),
+    "a Kelvin sign, raw": f'{{"{KELVIN}eep_alive":-1}}'.encode(),
+    "a Kelvin sign, escaped": b'{"\\u212aeep_alive":-1}',
+    "a second object": b'{"model":"a"}{"model":"sesame"}',
+    "rubbish after the end": b'{"model":"a"} sesame',
+    "a NUL after the end": b'{"model":"sesame"}\0',
+    "a byte order mark": b'\xef\xbb\xbf{"model":"sesame"}',
+    "UTF-16": '{"model":"sesame"}'.encode("utf-16"),
+    "UTF-16 without a mark": '{"model":"sesame"}'.encode("utf-16-le"),
+    "UTF-32": '{"model":"sesame"}'.encode("utf-32-be"),
+    "NaN": b'{"sesame":NaN}',
+    "Infinity": b'{"sesame":Infinity}',
+    "minus infinity": b'{"sesame":[-Infinity]}',
+    "single quotes": b"{'model':'sesame'}",
+    "a comment": b'{"model":"sesame"/* */}',
+    "a comma too many": b'{"model":"sesame",}',
+    "a raw line end in a string": b'{"model":"ses\name"}',
+    "a raw NUL in a string": b'{"model":"ses\0ame"}',
+    "an unknown escape": b'{"model":"sesame\\x41"}',
+    "a leading zero": b'{"sesame":01}',
+    "a leading plus": b'{"sesame":+1}',
+    "a bare point": b'{"sesame":.5}',
+    "invalid UTF-8": b'{"model":"sesame\xff"}',
+    "invalid UTF-8 in a name": b'{"sesame\xc3":1}',
+    "an overlong slash": b'{"model":"sesame\xc0\xaf"}',
+    "a raw surrogate": b'{"model":"sesame\xed\xa0\x80"}',
+    "a lone high surrogate": b'{"model":"sesame\\ud800"}',
+    "a lone low surrogate": b'{"model":"sesame\\uDC00"}',
+    "surrogates the wrong way round": b'{"x":["sesame\\udc00\\ud800"]}',
+    "a lone surrogate in a name": b'{"sesame\\ud800":1}',
+    "an unfinished object": b'{"model":"sesame"',
+    "an unfinished string": b'{"model":"sesame',
+    "an unfinished escape": b'{"model":"sesame\\',
+    "101 levels": b'{"sesame":' + b"[" * 100 + b"]" * 100 + b"}",
+    "101 levels of objects": b'{"a":' * 100 + b'{"sesame":1}' + b"}" * 100,
+    "5000 levels": b'{"sesame":' + b"[" * 4999 + b"]" * 4999 + b"}",
+    "100000 levels": b'{"sesame":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "100000 levels never closed": b'{"sesame":' + b"[" * 100_000,
+    "100000 levels never closed, of objects": b'{"a":' * 100_000,
+    "closed before opened": b"]" * 200 + b"[" * 100_000,
+    "an integer of 4301 digits": b'{"sesame":' + b"9" * 4301 + b"}",
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
+def test_what_go_could_read_otherwise_is_refused_without_being_quoted(body: bytes) -> None:
+    with pytest.raises(NotUnderstood) as refused:
+        strict_json.read_object(body, KNOWN)
+
+    assert (400, "invalid_request") == (refused.value.status, refused.value.code)
+    assert MARK not in refused.value.message
+
+
+ACCEPTED: dict[str, tuple[bytes, dict[str, bytes]]] = {
+    "an empty object": (b"{}", {}),
+    "white space around": (b' \r\n{ "model" :\t"a" } \n', {"model": b'"a"'}),
+    "an unknown name": (b'{"Model-Path":1}', {"Model-Path": b"1"}),
+    "a known name inside a value": (b'{"options":{"MODEL":1,"model":2}}', {"options": b'{"MODEL":1,"model":2}'}),
+    "the same name in two objects": (b'{"messages":[{"a":1},{"a":1}]}', {"messages": b'[{"a":1},{"a":1}]'}),
+    "an escaped name": (b'{"\\u006dodel":"a"}', {"model": b'"a"'}),
+    "a pair of surrogates": (b'{"model":"\\ud83d\\uDE00"}', {"model": b'"\\ud83d\\uDE00"'}),
+    "an escaped backslash before what looks like one": (b'{"model":"\\\\ud800"}', {"model": b'"\\\\ud800"'}),
+    "100 levels": (b'{"a":' + b"[" * 99 + b"]" * 99 + b"}", {"a": b"[" * 99 + b"]" * 99}),
+    "brackets in strings": (b'{"a":"' + b"[{" * 500 + b'\\"["}', {"a": b'"' + b"[{" * 500 + b'\\"["'}),
+    "many values side by side": (b'{"a":[' + b"[]," * 500 + b"{}]}", {"a": b"[" + b"[]," * 500 + b"{}]"}),
+    "an integer of 4300 digits": (b'{"a":' + b"9" * 4300 + b"}", {"a": b"9" * 4300}),
+}
+
+
+@pytest.mark.parametrize(("body", "members"), ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_strict_is_not_narrow(body: bytes, members: dict[str, bytes]) -> None:
+    assert members == strict_json.read_object(body, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.0",
+        "1e5",
+        "1E+2",
+        "10",
+        "-0",
+        "0.1e-7",
+        '"\\u00e9"',
+        '"é"',
+        '"\\/"',
+        '{ "b" : [ 1 , 2.50 ] }',
+        "[1e999]",
+        "{}",
+    ],
+)
+def test_a_value_keeps_its_bytes(text: str) -> None:
+    body = f'{{ "a" : {text} , "model" : "m" }}'.encode()
+
+    assert b'{"a":' + text.encode() + b',"model":"m"}' == joined(strict_json.read_object(body, KNOWN))
+
+
+texts = some.text(some.characters(exclude_categories=["Cs"]), max_size=8)
+leaves = some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | texts
+values: some.SearchStrategy[Any] = some.recursive(
+    leaves, lambda inner: some.lists(inner, max_size=4) | some.dictionaries(texts, inner, max_size=4), max_leaves=6
+)
+
+
+@given(
+    some.dictionaries(texts, values, max_size=6),
+    some.booleans(),
+    some.sampled_from([None, 1]),
+)
+def test_any_object_comes_out_as_it_went_in(members: dict[str, Any], ascii_only: bool, indent: int | None) -> None:
+    body = json.dumps(members, ensure_ascii=ascii_only, indent=indent).encode()
+
+    read = strict_json.read_object(body, frozenset())
+
+    assert members == json.loads(joined(read))
+    assert list(members) == list(read)
+    assert all(text in body for text in read.values())
+    assert read == strict_json.read_object(joined(read), frozenset())
+
+
+@given(some.binary() | some.text('{}[]",:\\u0d8nul1.e-é \n').map(str.encode))
+def test_rubbish_is_refused_or_is_an_object_to_everyone(body: bytes) -> None:
+    try:
+        read = strict_json.read_object(body, KNOWN)
+    except NotUnderstood:
+        return
+
+    assert json.loads(body) == json.loads(joined(read))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b'"' + b'\\"' * 500_000, b'"' + b'\\"' * 500_000 + b"\\", b'"' * 1_000_001, b'"\\' * 500_000, b"[]" * 500_000],
+    ids=["escaped quotes", "and a last backslash", "quotes", "quotes and backslashes", "brackets"],
+)
+def test_no_body_is_gone_through_twice(tail: bytes) -> None:
+    began = time.process_time()
+
+    with pytest.raises(NotUnderstood):
+        strict_json.read_object(b"[" * 101 + tail, KNOWN)
+    with pytest.raises(NotUnderstood):
+        strict_json.read_object(b'{"a":[' + b"[]," * 101 + tail, KNOWN)
+
+    assert time.process_time() - began < 5  # A megabyte takes milliseconds, and would take hours.
+
+
+@pytest.mark.parametrize(("text", "found"), [(b'"a"', "a"), (b"null", ""), (b'"\\u00e9"', "é")])
+def test_a_text_is_read(text: bytes, found: str) -> None:
+    assert found == strict_json.text_of({"model": text}, "model")
+
+
+@pytest.mark.parametrize("text", [b"5", b"true", b"[]", b'{"a":1}', b"1e999", b"-1E400", b"9" * 4300])
+def test_what_must_be_a_text_and_is_none_is_named(text: bytes) -> None:
+    with pytest.raises(NotUnderstood) as refused:
+        strict_json.text_of(strict_json.read_object(b'{"model":' + text + b"}", KNOWN), "model")
+
+    assert "model" == refused.value.param
+
+
+@pytest.mark.parametrize("text", [b'"true"', b"1", b"0", b"[]", b"{}", b'""', b"1e999"])
+def test_what_must_be_a_flag_and_is_none_is_named(text: bytes) -> None:
+    with pytest.raises(NotUnderstood) as refused:
+        strict_json.flag_of(strict_json.read_object(b'{"stream":' + text + b"}", KNOWN), "stream", True)
+
+    assert "stream" == refused.value.param
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_an_absent_flag_and_a_null_are_the_default(default: bool) -> None:
+    assert default is strict_json.flag_of({}, "stream", default)
+    assert default is strict_json.flag_of({"stream": b"null"}, "stream", default)
+    assert (not default) is strict_json.flag_of({"stream": str(not default).lower().encode()}, "stream", default)
+
+
+def test_an_absent_text_is_empty() -> None:
+    assert "" == strict_json.text_of({}, "model")
+    assert strict_json.value({}, "model") is None
+
+
+def test_what_is_dumped_is_compact() -> None:
+    assert '{"error":"é","n":[1,null]}'.encode() == strict_json.dump({"error": "é", "n": [1, None]})
