@@ -28,7 +28,7 @@ from proxy.config.settings import Settings
 from proxy.demo import real as real_model
 from proxy.demo import scripted, tour, weights
 from proxy.demo.standing import Standing as DemoStanding
-from proxy.errors import Misconfigured
+from proxy.errors import Misconfigured, StorageFailed
 from proxy.gateway import Gateway
 from proxy.ledger import Book, Listener
 from proxy.ledger.line import Ledger
@@ -70,7 +70,10 @@ async def records(settings: Settings) -> AsyncIterator[Records]:
         raise Misconfigured(f"{error.filename or folder} cannot be used: {error.strerror}") from error
     engine = database.engine(settings.database)
     try:
-        await schema.upgrade(engine, folder / "schema.lock")
+        try:
+            await schema.upgrade(engine, folder / "schema.lock")
+        except StorageFailed as error:
+            raise Misconfigured(f"The database cannot be opened: {error.why}") from error
         yield Records(SqlKeyStore(engine), SqlBook(engine))
     finally:
         await engine.dispose()

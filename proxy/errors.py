@@ -196,6 +196,12 @@ class StorageFailed(GateError):
     default = "The gate cannot reach its records at the moment."
 
     @property
+    def why(self) -> str:
+        """What the database said, for the operator: its first line, for further ones may quote what was to be kept."""
+        said = getattr(self.__cause__, "orig", None) or self.__cause__
+        return f"{type(said).__name__}: {said}".splitlines()[0][:200]
+
+    @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "5"}
 

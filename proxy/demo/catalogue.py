@@ -23,7 +23,7 @@ def routes(models: Sequence[Model]) -> list[web.RouteDef]:
 
     async def show(request: web.Request) -> web.Response:
         body = await wire.question(request)
-        named = {"model": body.get("model") or body.get("name")}  # Its clients of the first year say ``name``.
+        named = {"model": body.get("model") or body.get("name")}  # Ollama takes either here.
         return wire.whole(request, native.shown(wire.asked_model(models, named)))
 
     async def v1_models(request: web.Request) -> web.Response:

@@ -140,14 +140,26 @@ class Face:
                 usage = Usage(anthropic.whole_prompt(answer["usage"]), answer["usage"]["output_tokens"])
                 answer["usage"] = anthropic.counts(usage)
                 return wire.whole(request, answer)
-            response, prompt = await wire.opened(request, wire.EVENTS), 0
+            response, prompt = await wire.opened(request, wire.EVENTS), None
             async for event in _events(told):
                 if event["type"] == "message_start":
                     prompt = anthropic.whole_prompt(event["message"]["usage"])
+                elif prompt is None:
+                    # The engine forgets how to begin where the first letter takes several tokens, as an emoji does.
+                    prompt = await self._counted(request)
+                    start, _ = anthropic.opening(self._models[0].name, prompt)
+                    await response.write(wire.as_event(start, start["type"]))
                 if event["type"] == "message_delta":
                     event["usage"]["input_tokens"] = prompt
                 await response.write(wire.as_event(event, event["type"]))
             return response
+
+    async def _counted(self, request: web.Request) -> int:
+        """The tokens of a message's prompt."""
+        url = await self._engine.url() + "/v1/messages/count_tokens"
+        async with self._session.post(url, json=await wire.question(request)) as told:
+            await _accepted(told)
+            return int((await told.json())["input_tokens"])
 
     @asynccontextmanager
     async def _asked_as_is(self, request: web.Request) -> AsyncIterator[aiohttp.ClientResponse]:

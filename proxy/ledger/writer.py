@@ -46,7 +46,7 @@ class GroupWriter:
                 await self._book.write([entry for entry, _ in group])
             except StorageFailed as error:
                 self._log.error(
-                    "ledger_not_written", extra={"waiting": len(self._waiting), "error": str(error.__cause__)[:200]}
+                    "ledger_not_written", extra={"waiting": len(self._waiting), "error": error.why}
                 )
                 if self._closing:
                     return

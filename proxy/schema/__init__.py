@@ -14,8 +14,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from proxy.errors import StorageFailed
 
 HERE = Path(__file__).parent
 ADVISORY_LOCK = 0x6C676174  # "lgat"
@@ -24,18 +28,21 @@ ADVISORY_LOCK = 0x6C676174  # "lgat"
 async def upgrade(engine: AsyncEngine, lock_file: Path) -> None:
     """Bring the database to the newest schema; processes that start together wait for one another.
 
-    ``lock_file`` serves SQLite, which has no locks that outlive a statement; PostgreSQL has its own.
+    ``lock_file`` serves SQLite, which has no locks that outlive a statement; PostgreSQL has its own. Raises StorageFailed.
     """
-    async with engine.connect() as connection:
-        if await connection.run_sync(_is_newest):
-            return
-    async with _alone(lock_file), engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
-        else:
-            # Python's sqlite3 begins no transaction for a CREATE: half a migration would stay behind.
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        await connection.run_sync(_upgrade)
+    try:
+        async with engine.connect() as connection:
+            if await connection.run_sync(_is_newest):
+                return
+        async with _alone(lock_file), engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+            else:
+                # Python's sqlite3 begins no transaction for a CREATE: half a migration would stay behind.
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            await connection.run_sync(_upgrade)
+    except (SQLAlchemyError, CommandError, OSError) as error:
+        raise StorageFailed from error
 
 
 def config(connection: Connection | None = None) -> Config:

@@ -107,6 +107,18 @@ async def test_a_message_stream_tells_the_whole_prompt_at_its_end(ollama: aiohtt
     assert 3 == delta["usage"]["output_tokens"]
 
 
+async def test_a_message_that_begins_with_an_emoji_has_a_beginning_all_the_same(ollama: aiohttp.ClientSession) -> None:
+    stars = [{"role": "user", "content": "Stars!"}, {"role": "assistant", "content": "🌟🌟🌟🌟🌟🌟"}]
+    body = {"messages": stars, "max_tokens": 6, "temperature": 0}
+    alone = await whole(ollama, "/v1/messages", **body)
+    async with ollama.post("/v1/messages", json={"model": real.NAME, "stream": True, **body}) as answer:
+        told = (await answer.text()).split("\n\n")
+
+    begun = [json.loads(event.split("data: ")[1]) for event in told if event.startswith("event: message_start")]
+    assert "🌟" == alone["content"][0]["text"][:1]
+    assert [alone["usage"]["input_tokens"]] == [event["message"]["usage"]["input_tokens"] for event in begun]
+
+
 @pytest.mark.parametrize("path", ["/v1/completions", "/api/generate"])
 async def test_the_engine_stops_when_the_client_leaves(ollama: aiohttp.ClientSession, path: str) -> None:
     body = {"model": real.NAME, "prompt": "1, 2, 3, 4, 5, 6,", "stream": True, **LONG}

@@ -106,7 +106,7 @@ async def test_what_could_not_be_written_is_tried_again_in_order_after_longer_an
 
     assert [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0] == pytest.approx(pauses)
     assert entries(3) == await book.last(10)
-    assert [("ledger_not_written", 3, "disk full")] * 8 == [
+    assert [("ledger_not_written", 3, "OSError: disk full")] * 8 == [
         (record.message, vars(record)["waiting"], vars(record)["error"]) for record in caplog.records
     ]
     assert {logging.ERROR} == {record.levelno for record in caplog.records}

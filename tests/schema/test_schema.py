@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy import schema
 from proxy.auth import key_store_sql
+from proxy.errors import StorageFailed
 from proxy.ledger import sql
 from proxy.schema import database
 from tests.fakes.databases import NewDatabase
@@ -135,8 +136,10 @@ def test_the_migrations_are_one_chain_of_which_each_can_be_undone() -> None:
 async def test_an_upgrade_that_fails_half_way_can_be_done_again(engine: AsyncEngine, tmp_path: Path) -> None:
     async with engine.begin() as connection:  # In the way of the migration's last table.
         await connection.exec_driver_sql("CREATE TABLE calls (x integer)")
-    with pytest.raises(Exception, match="already exists"):
+    with pytest.raises(StorageFailed) as failed:
         await schema.upgrade(engine, tmp_path / "lock")
+
+    assert "already exists" in failed.value.why
     async with engine.begin() as connection:
         await connection.exec_driver_sql("DROP TABLE calls")
     await schema.upgrade(engine, tmp_path / "lock")

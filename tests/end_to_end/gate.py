@@ -1,0 +1,94 @@
+"""A gate in a process of its own, its command line, and the books that its clients keep of what they were told."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.end_to_end.processes import Running, environment, python, running
+
+LISTENS = re.compile(r"listens on +(http://\S+)")
+COMMAND_SECONDS = 60.0
+EVERY_CALL = "100000"
+
+Row = dict[str, Any]
+Counts = tuple[str, int, int]
+"""An endpoint, and the tokens of the prompt and of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody with a key, and what their client was told that their calls cost, in order."""
+
+    user: str
+    key: str
+    key_id: str
+    seen: list[Counts] = field(default_factory=list)
+
+    def saw(self, endpoint: str, prompt_tokens: int | None = 0, completion_tokens: int | None = 0) -> None:
+        # Ollama leaves out what is zero.
+        self.seen.append((endpoint, prompt_tokens or 0, completion_tokens or 0))
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+
+STRANGER = Account("stranger", "", "")
+"""Has no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    running: Running
+    folder: Path
+    accounts: list[Account] = field(default_factory=list)
+    """Whose books are complete."""
+
+    @property
+    def url(self) -> str:
+        return self.running.url
+
+    def issue(self, user: str, *options: str) -> Account:
+        issued = self.asked("keys", "create", "--user", user, *options, "--json")[0]
+        return Account(user, issued["key"], issued["id"])
+
+    def revoke(self, account: Account) -> None:
+        self.asked("keys", "revoke", account.key_id, "--json")
+
+    def calls(self, account: Account) -> list[Row]:
+        return self.asked("calls", "--last", EVERY_CALL, "--user", account.user, "--json")
+
+    def usage(self) -> dict[str, Row]:
+        return {row["group"]: row for row in self.asked("usage", "--by", "user", "--json")[0]}
+
+    def asked(self, *words: str) -> list[Any]:
+        """What a command prints, one JSON value per line."""
+        return [json.loads(line) for line in command(self.folder, *words).splitlines()]
+
+
+def command(folder: Path, *words: str) -> str:
+    """The standard output of ``llamagate`` with these words, which must end well."""
+    done = subprocess.run(
+        python("proxy", *words),
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def opened(folder: Path, upstream: str) -> Iterator[Gate]:
+    serve = python("proxy", "serve", "--listen", "127.0.0.1:0", "--upstream", upstream)
+    with running(serve, folder, LISTENS, environment(folder)) as process:
+        yield Gate(process, folder)
