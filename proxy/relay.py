@@ -14,7 +14,8 @@ from proxy.vocabulary import Ask
 
 PASSED_ON = ("content-type", "content-length", "cache-control")
 """The backend's header fields that mean the same to the client; every other one stays behind."""
-STREAMS = ("application/x-ndjson", "text/event-stream")
+STREAMS = {"application/x-ndjson": b"\n", "text/event-stream": b"\n\n"}
+"""The types of answers that come piece by piece, and what ends a piece."""
 
 
 class Answer(Protocol):
@@ -39,24 +40,34 @@ class Client(Protocol):
 
 async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line: Line) -> None:
     """Pass the answer to the client. Raises ClientGone, or BackendFailed with everything said that could be."""
-    streamed = answer.headers.get("content-type", "").partition(";")[0].strip() in STREAMS
-    meter = line.meter = dialect.meter(ask, streamed=streamed)
-    await client.begin(answer.status, {name: answer.headers[name] for name in PASSED_ON if name in answer.headers})
+    border = STREAMS.get(answer.headers.get("content-type", "").partition(";")[0].strip().lower())
+    meter = line.meter = dialect.meter(ask, streamed=border is not None)
+    head = {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
+    if border is not None:
+        head.pop("content-length", None)  # What the meter takes out, or a failure adds, would make it a lie.
+    await client.begin(answer.status, head)
     line.began(answer.status)
+    tail = border or b""
     try:
         async for piece in answer.pieces():
             if shown := meter.feed(piece):
                 line.sends(len(shown))
                 await client.write(shown)
+                tail = (tail + shown[-2:])[-2:]
+            line.told_all = border is not None and meter.complete
         if rest := meter.end():
             line.sends(len(rest))
             await client.write(rest)
+            tail = (tail + rest[-2:])[-2:]
         if meter.failed:
             raise BackendBrokeOff
         if not meter.complete:
             raise Truncated
     except BackendFailed as error:
-        # Where the backend has told of its failure itself, twice would be one too many.
-        await client.break_off(dialect.last_words(error.code, error.message, line.call.id) if not meter.failed else b"")
+        words = b""
+        if border is not None and not meter.failed:  # Else it was told, or there is no place for it within one object.
+            words = dialect.last_words(error.code, error.message, line.call.id)
+            words = words if tail.endswith(border) else border + words  # Not in the middle of what broke off.
+        await client.break_off(words)
         raise
     await client.end()

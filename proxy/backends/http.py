@@ -37,6 +37,7 @@ class HttpAnswer:
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
         self._idle = idle
+        _mind_the_end(response)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         content = self._response.content
@@ -51,6 +52,24 @@ class HttpAnswer:
             if not piece:
                 return
             yield piece
+
+
+def _mind_the_end(response: aiohttp.ClientResponse) -> None:
+    """Let whoever reads the body hear of its end, however it came.
+
+    aiohttp's C parser closes the connection over a malformed chunk and tells nobody who waits for the next one.
+    """
+    protocol = None if response.connection is None else response.connection.protocol
+    closed = None if protocol is None else protocol.closed
+    if closed is None:
+        return  # The body is here as a whole.
+
+    def heard(lost: asyncio.Future[None]) -> None:
+        error = None if lost.cancelled() else lost.exception()
+        if not response.content.is_eof() and response.content.exception() is None:
+            response.content.set_exception(error or aiohttp.ClientPayloadError("the connection ended"))
+
+    closed.add_done_callback(heard)
 
 
 class HttpUpstream:
@@ -114,7 +133,9 @@ class HttpUpstream:
         """What the backend says it is; None where it does not answer."""
         try:
             async with asyncio.timeout(self._patience.connect):
-                async with self._session.get(URL(f"{self._backend.url}/api/version", encoded=True)) as response:
+                async with self._session.get(
+                    URL(f"{self._backend.url}/api/version", encoded=True), allow_redirects=False
+                ) as response:
                     told = await response.json()
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
             return None

@@ -29,7 +29,7 @@ def _sentence(body: bytes) -> str | None:
         told = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    for _ in range(3):  # A runner's error comes wrapped: {"error": "{\"error\": {\"message\": …}}"}.
+    for _ in range(6):  # A runner's error comes wrapped, on /v1 twice: {"error": "{\"error\": {\"message\": …}}"}.
         if isinstance(told, dict):
             told = told.get("error") or told.get("message")
         elif isinstance(told, str) and told.lstrip().startswith("{"):

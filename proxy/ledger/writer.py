@@ -45,9 +45,7 @@ class GroupWriter:
             try:
                 await self._book.write([entry for entry, _ in group])
             except StorageFailed as error:
-                self._log.error(
-                    "ledger_not_written", extra={"waiting": len(self._waiting), "error": error.why}
-                )
+                self._log.error("ledger_not_written", extra={"waiting": len(self._waiting), "error": error.why})
                 if self._closing:
                     return
                 delay = min(delay * 2 or 0.1, 5.0)

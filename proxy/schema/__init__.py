@@ -28,7 +28,9 @@ ADVISORY_LOCK = 0x6C676174  # "lgat"
 async def upgrade(engine: AsyncEngine, lock_file: Path) -> None:
     """Bring the database to the newest schema; processes that start together wait for one another.
 
-    ``lock_file`` serves SQLite, which has no locks that outlive a statement; PostgreSQL has its own. Raises StorageFailed.
+    ``lock_file`` serves SQLite, which has no locks that outlive a statement; PostgreSQL has its own.
+
+    Raises StorageFailed.
     """
     try:
         async with engine.connect() as connection:

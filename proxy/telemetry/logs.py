@@ -48,6 +48,7 @@ def configure(*, pretty: bool, level: str, stream: TextIO = sys.stdout) -> None:
         )
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)  # It tells of every connection.
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # It tells of every statement, with what is to be kept.
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from proxy.auth.credentials import presented
 from proxy.errors import GateError, NotUnderstood
@@ -16,6 +16,9 @@ from proxy.gateway import Gateway
 from proxy.vocabulary import Call, Now
 from proxy.web.door import OURS, HttpDoor
 from proxy.web.refusals import rendered
+
+SPOKEN = (HttpVersion10, HttpVersion11)
+NOT_SPOKEN = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,12 @@ class FrontDoor:
         self._log = logging.getLogger("proxy.web")
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.version not in SPOKEN:
+            # aiohttp would run the call, and answer in HTTP/2.0 as if it could.
+            if request.transport is not None:
+                request.transport.write(NOT_SPOKEN)
+                request.transport.close()
+            return web.Response(status=505)
         call = Call(
             id=self._new_id(),
             at=self._now(),
@@ -103,6 +112,7 @@ class Server(web.Server):
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=manners.keepalive_timeout,
+            lingering_time=2.0,  # Seconds for a refused body to run out, so that the refusal is read before the end.
             logger=logging.getLogger("proxy.web"),
         )
 

@@ -30,7 +30,8 @@ class Told:
 
     @property
     def keeps_alive(self) -> bool:
-        return self.fields.get("connection", "keep-alive").lower() == "keep-alive"
+        default = "keep-alive" if self.head.startswith(b"HTTP/1.1") else "close"
+        return self.fields.get("connection", default).lower() == "keep-alive"
 
 
 class RawClient:
@@ -50,7 +51,11 @@ class RawClient:
         connected.setblocking(False)
         if window is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        await asyncio.get_running_loop().sock_connect(connected, (host, port))
+        try:
+            await asyncio.get_running_loop().sock_connect(connected, (host, port))
+        except OSError:
+            connected.close()
+            raise
         return cls(*await asyncio.open_connection(sock=connected, limit=4096))
 
     async def send(self, data: bytes) -> None:

@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += data
         start = bytes(self.received[self._seen :])
-        top, blank, rest = start.partition(b"\r\n\r\n")
+        _, blank, rest = start.partition(b"\r\n\r\n")
         if not blank:
             return
         asked = Asked(start, self)
@@ -161,7 +161,7 @@ class RecordingUpstream:
 async def recording() -> AsyncIterator[RecordingUpstream]:
     upstream = RecordingUpstream()
     server = await asyncio.get_running_loop().create_server(lambda: Connection(upstream), "127.0.0.1", 0)
-    upstream.url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield upstream
     finally:

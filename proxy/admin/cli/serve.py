@@ -33,9 +33,7 @@ def serve(
 
 def demo(
     ctx: typer.Context,
-    real: Annotated[
-        bool, typer.Option("--real", help="Let a small real model answer, not a script.")
-    ] = False,
+    real: Annotated[bool, typer.Option("--real", help="Let a small real model answer, not a script.")] = False,
     leave: Annotated[bool, typer.Option("--exit", help="End after the calls.")] = False,
 ) -> None:
     """See the gate at work, with nothing installed and nothing kept."""

@@ -1,0 +1,1 @@
+"""Is the backend asked only what was checked, and believed only what it proved?"""

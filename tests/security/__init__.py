@@ -1,0 +1,1 @@
+"""Does the gate withstand those who mean it ill?"""

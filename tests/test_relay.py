@@ -1,0 +1,232 @@
+import asyncio
+import json
+
+import pytest
+
+from proxy.vocabulary import Outcome, Tongue, Usage
+from tests.conftest import Gate, OpenGate
+from tests.fakes.answers import NATIVE_LINES, NDJSON, OPENAI_EVENTS, SSE, STREAMS, line, question, streamed
+from tests.fakes.upstream import ABORT, CLOSE, LAST_CHUNK, RecordingUpstream, Step, chunk, head, streaming, whole
+
+TONGUES = pytest.mark.parametrize("tongue", list(Tongue))
+
+
+def asking(gate: Gate, tongue: Tongue) -> bytes:
+    """A stream, with its counts where they have to be asked for."""
+    return gate.post(STREAMS[tongue][0], question(stream=True, **WITH_COUNTS.get(tongue, {})))
+
+
+WITH_COUNTS = {Tongue.OPENAI: {"stream_options": {"include_usage": True}}}
+
+
+def said_of_failure(tongue: Tongue, tail: bytes) -> str:
+    """The error's words in what a broken stream ends with."""
+    last = tail.strip(b"\n").rpartition(b"\n")[2]
+    match tongue:
+        case Tongue.OLLAMA:
+            return str(json.loads(last)["error"])
+        case Tongue.OPENAI:
+            return str(json.loads(last.removeprefix(b"data: "))["error"]["message"])
+        case Tongue.ANTHROPIC:
+            assert b"event: error\ndata: " in tail
+            return str(json.loads(last.removeprefix(b"data: "))["error"]["message"])
+
+
+@TONGUES
+async def test_every_piece_reaches_the_client_before_the_next_exists(
+    gate: Gate, upstream: RecordingUpstream, tongue: Tongue
+) -> None:
+    _, content_type, pieces = STREAMS[tongue]
+    events = [asyncio.Event() for _ in pieces]
+    script = [step for piece, event in zip(pieces, events, strict=True) for step in (chunk(piece), event)]
+    upstream.says(streaming(content_type), *script, LAST_CHUNK)
+    client = await gate.connect()
+    await client.send(asking(gate, tongue))
+    for piece, event in zip(pieces, events, strict=True):
+        await client.until(piece)
+        event.set()
+    told = await client.told()
+
+    assert (b"".join(pieces), True) == (told.body, told.clean)
+    assert content_type == told.fields["content-type"]
+
+
+@TONGUES
+@pytest.mark.parametrize("size", [1, 7, 64])
+async def test_an_answer_cut_anywhere_arrives_byte_for_byte(
+    gate: Gate, upstream: RecordingUpstream, tongue: Tongue, size: int
+) -> None:
+    _, content_type, pieces = STREAMS[tongue]
+    everything = b"".join(pieces)
+    upstream.says(*streamed(content_type, [everything[at : at + size] for at in range(0, len(everything), size)]))
+    told = await gate.ask(asking(gate, tongue))
+
+    assert (everything, True) == (told.body, told.clean)
+    assert Usage(26, 3) == (await gate.entry()).usage
+
+
+@pytest.mark.parametrize("length", [(), ("Content-Length: {length}",)], ids=["chunked", "with a length"])
+async def test_counts_that_only_the_gate_asked_for_are_taken_out(
+    gate: Gate, upstream: RecordingUpstream, length: tuple[str, ...]
+) -> None:
+    everything = b"".join(OPENAI_EVENTS)
+    framed = [line.format(length=len(everything)) for line in length]
+    steps = (
+        (head(f"Content-Type: {SSE}", *framed), everything)
+        if framed
+        else (streaming(SSE), chunk(everything), LAST_CHUNK)
+    )
+    upstream.says(*steps)
+    told = await gate.ask(gate.post("/v1/chat/completions", question(stream=True)))
+
+    assert (b"".join(OPENAI_EVENTS[:3] + OPENAI_EVENTS[4:]), True) == (told.body, told.clean)
+    assert Usage(26, 3) == (await gate.entry()).usage
+    assert {"include_usage": True} == json.loads(upstream.asked[0].body)["stream_options"]
+
+
+@TONGUES
+@pytest.mark.parametrize("at_a_border", [True, False])
+@pytest.mark.parametrize("how", ["last words missing", "reset", "closed", "bad chunk", "short"])
+async def test_a_stream_that_breaks_off_looks_broken(
+    gate: Gate, upstream: RecordingUpstream, tongue: Tongue, how: str, at_a_border: bool
+) -> None:
+    _, content_type, pieces = STREAMS[tongue]
+    came = pieces[0] + pieces[1] + (b"" if at_a_border else pieces[2][:-5])
+    read = asyncio.Event()
+    ends: dict[str, tuple[Step, ...]] = {
+        "last words missing": (LAST_CHUNK,),
+        "reset": (ABORT,),
+        "closed": (CLOSE,),
+        "bad chunk": (b"xyz\r\n",),
+    }
+    if how == "short":
+        length = f"Content-Length: {len(came) + 100}"
+        upstream.says(head(f"Content-Type: {content_type}", length), came, read, CLOSE)
+    else:
+        upstream.says(streaming(content_type), chunk(came), read, *ends[how])
+    client = await gate.connect()
+    await client.send(asking(gate, tongue))
+    await client.until(came)
+    read.set()
+    told = await client.told()
+    entry = await gate.entry()
+
+    assert not told.clean
+    assert told.body.startswith(came)
+    assert said_of_failure(tongue, told.body[len(came) :])
+    assert b"" == await client.closed()
+    if how == "last words missing":
+        assert (Outcome.TRUNCATED, "truncated") == (entry.outcome, entry.reason)
+    else:
+        assert (Outcome.BACKEND_FAILED, "backend_broke_off") == (entry.outcome, entry.reason)
+    assert 200 == entry.status
+    assert not entry.usage.exact
+    assert entry.usage.completion_tokens >= 1
+
+
+async def test_an_answer_of_one_object_that_breaks_off_gets_no_second_one(
+    gate: Gate, upstream: RecordingUpstream
+) -> None:
+    upstream.says(streaming("application/json"), chunk(b'{"choices": ['), CLOSE)
+    told = await gate.ask(gate.post("/v1/chat/completions", question()))
+
+    assert (b'{"choices": [', False) == (told.body, told.clean)
+    assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
+
+
+async def test_an_answer_with_a_length_that_breaks_off_stays_short(gate: Gate, upstream: RecordingUpstream) -> None:
+    upstream.says(head("Content-Type: application/json", "Content-Length: 100"), b'{"choices": [', CLOSE)
+    told = await gate.ask(gate.post("/v1/chat/completions", question()))
+
+    assert (b'{"choices": [', False) == (told.body, told.clean)
+    assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "failure"),
+    [
+        ("/api/chat", NDJSON, line(error="the model crashed")),
+        ("/v1/chat/completions", SSE, b'data: {"error":{"message":"the model crashed"}}\n\n'),
+        ("/v1/messages", SSE, b'event: error\ndata: {"type":"error","error":{"message":"the model crashed"}}\n\n'),
+    ],
+)
+async def test_a_failure_that_the_backend_tells_itself_is_told_once(
+    gate: Gate, upstream: RecordingUpstream, path: str, content_type: str, failure: bytes
+) -> None:
+    piece = next(row for row in STREAMS.values() if row[0] == path)[2][1]
+    upstream.says(*streamed(content_type, [piece, failure]))
+    told = await gate.ask(gate.post(path, question(stream=True)))
+    entry = await gate.entry()
+
+    assert (piece + failure, False) == (told.body, told.clean)
+    assert Outcome.BACKEND_FAILED == entry.outcome
+
+
+async def test_a_question_that_streams_may_be_answered_with_one_object(gate: Gate, upstream: RecordingUpstream) -> None:
+    loaded = b'{"model":"llama3.2:1b","done":true,"done_reason":"load"}'
+    upstream.says(whole(loaded, "application/json; charset=utf-8"))
+    told = await gate.ask(gate.post("/api/chat", {"model": "llama3.2:1b"}))
+
+    assert (loaded, True) == (told.body, told.clean)
+    assert Outcome.SERVED == (await gate.entry()).outcome
+
+
+async def test_a_giant_last_line_passes_and_is_counted(gate: Gate, upstream: RecordingUpstream) -> None:
+    last = line(done=True, context=[1] * 500_000, prompt_eval_count=26, eval_count=3)
+    upstream.says(*streamed(NDJSON, [NATIVE_LINES[0], last]))
+    told = await gate.ask(gate.post("/api/generate", {"model": "llama3.2:1b", "prompt": "why?"}))
+
+    assert (NATIVE_LINES[0] + last, True) == (told.body, told.clean)
+    assert Usage(26, 3) == (await gate.entry()).usage
+
+
+async def test_only_fields_that_mean_the_same_to_the_client_come_back(gate: Gate, upstream: RecordingUpstream) -> None:
+    fields = (
+        "Set-Cookie: s=CANARY",
+        "Server: CANARY",
+        "Access-Control-Allow-Origin: *",
+        "Location: http://evil.example",
+        "X-Accel-Redirect: /CANARY",
+        "WWW-Authenticate: CANARY",
+        "Connection: X-Own",
+        "X-Own: CANARY",
+        "Cache-Control: no-cache",
+    )
+    upstream.says(whole(b'{"models":[]}', "application/json", *fields))
+    told = await gate.ask(gate.get("/api/tags"))
+
+    own = {"server", "date", "x-request-id"}
+    assert {"content-type", "content-length", "cache-control"} == told.fields.keys() - own
+    assert b"CANARY" not in told.head
+    assert "no-cache" == told.fields["cache-control"]
+
+
+async def test_a_backend_that_falls_silent_within_its_answer_is_left(
+    open_gate: OpenGate, upstream: RecordingUpstream
+) -> None:
+    gate = await open_gate(idle_timeout=0.05)
+    upstream.says(streaming(NDJSON), chunk(NATIVE_LINES[0]), asyncio.Event())
+    told = await gate.ask(asking(gate, Tongue.OLLAMA))
+    entry = await gate.entry()
+
+    assert not told.clean
+    assert "took too long" in said_of_failure(Tongue.OLLAMA, told.body)
+    assert (Outcome.BACKEND_FAILED, "backend_silent") == (entry.outcome, entry.reason)
+    async with asyncio.timeout(1):
+        await upstream.connections[0].closed.wait()
+
+
+@TONGUES
+async def test_a_client_that_hangs_up_on_the_last_words_was_served(
+    gate: Gate, upstream: RecordingUpstream, tongue: Tongue
+) -> None:
+    _, content_type, pieces = STREAMS[tongue]
+    upstream.says(streaming(content_type), chunk(b"".join(pieces)), asyncio.Event())
+    client = await gate.connect()
+    await client.send(asking(gate, tongue))
+    await client.until(pieces[-1])
+    client.close()
+    entry = await gate.entry()
+
+    assert (Outcome.SERVED, 200, None) == (entry.outcome, entry.status, entry.reason)
+    assert Usage(26, 3) == entry.usage

@@ -1,0 +1,1 @@
+"""Is the client answered as HTTP wants it?"""
