@@ -33,16 +33,17 @@ async def upgrade(engine: AsyncEngine, lock_file: Path) -> None:
     Raises StorageFailed.
     """
     try:
-        async with engine.connect() as connection:
-            if await connection.run_sync(_is_newest):
-                return
-        async with _alone(lock_file), engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
-            else:
-                # Python's sqlite3 begins no transaction for a CREATE: half a migration would stay behind.
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            await connection.run_sync(_upgrade)
+        async with _alone(lock_file):  # Even to look: the first to open an SQLite file changes its mode.
+            async with engine.connect() as connection:
+                if await connection.run_sync(_is_newest):
+                    return
+            async with engine.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+                else:
+                    # Python's sqlite3 begins no transaction for a CREATE: half a migration would stay behind.
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                await connection.run_sync(_upgrade)
     except (SQLAlchemyError, CommandError, OSError) as error:
         raise StorageFailed from error
 
