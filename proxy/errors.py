@@ -5,22 +5,25 @@ GateError
 │   ├── NotUnderstood           400  the request makes no sense
 │   │   ├── BodyTooLarge        413
 │   │   ├── EncodingUnknown     415
-│   │   └── BodyTooSlow         408
+│   │   ├── BodyTooSlow         408
+│   │   └── KnobRefused         400  the plan, or Ollama, does not take this value
 │   ├── TwoCredentials          400
 │   ├── Unauthenticated         401
 │   ├── Forbidden               403
+│   │   └── PullTooLarge        403
 │   ├── NoSuchRoute             404
 │   ├── WrongMethod             405
 │   └── NoSuchModel             404  absent and forbidden alike
 ├── BackendFailed               502  Ollama's fault
 │   ├── BackendRefused          its own status, where that makes sense
+│   │   └── ModelServerBusy     503
 │   ├── BackendDown             503
 │   ├── BackendSilent           504
 │   └── BackendBrokeOff         502  after the first byte: no status can be told any more
 │       └── Truncated           it ended politely, but without its last words
 ├── ClientGone                  nobody is left to be told
 │   └── ClientStalled
-├── StorageFailed           503  our own database's fault
+├── StorageFailed               503  our own database's fault
 └── Misconfigured               the owner's fault, told at the command line
 """
 
@@ -68,17 +71,22 @@ class BodyTooLarge(NotUnderstood):
 class EncodingUnknown(NotUnderstood):
     status = 415
     code = "unsupported_encoding"
-    default = "The request body must be sent without a Content-Encoding."
+    default = "The request body must be sent plain or with 'Content-Encoding: zstd'; no other coding is accepted."
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Accept-Encoding": "identity"}
+        return {"Accept-Encoding": "zstd, identity"}
 
 
 class BodyTooSlow(NotUnderstood):
     status = 408
     code = "body_too_slow"
     default = "The request body did not arrive in time."
+
+
+class KnobRefused(NotUnderstood):
+    code = "knob_refused"
+    default = "The request sets something that this key's plan does not allow."
 
 
 class TwoCredentials(Refused):
@@ -105,6 +113,11 @@ class Forbidden(Refused):
     status = 403
     code = "forbidden"
     default = "This key may not do that."
+
+
+class PullTooLarge(Forbidden):
+    code = "pull_too_large"
+    default = "This model is larger than this key's plan may pull."
 
 
 class NoSuchRoute(Refused):
@@ -148,9 +161,19 @@ class BackendRefused(BackendFailed):
         super().__init__(message)
         self.status = status
 
+
+class ModelServerBusy(BackendRefused):
+    """Ollama's queue is full; it says so without saying when to come back."""
+
+    code = "model_server_busy"
+    default = "The model server is busy. Try again shortly."
+
+    def __init__(self) -> None:
+        super().__init__(503)
+
     @property
     def headers(self) -> dict[str, str]:
-        return {"Retry-After": "5"} if self.status == 503 else {}
+        return {"Retry-After": "5"}
 
 
 class BackendDown(BackendFailed):

@@ -5,7 +5,7 @@ All are frozen and hold standard-library types only, so that any folder may impo
 
 import enum
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,6 +22,12 @@ class Risk(enum.StrEnum):
     HEALTH = "health"
     READ = "read"
     INFERENCE = "inference"
+    MANAGE = "manage"
+    """Fills or empties the disk, and changes what everybody gets under a name."""
+    ACCOUNT = "account"
+    """The owner's account at ollama.com and the box's settings."""
+    OUTBOUND = "outbound"
+    """Makes the box fetch from elsewhere, in the owner's name."""
 
 
 class Tongue(enum.StrEnum):
@@ -29,7 +35,51 @@ class Tongue(enum.StrEnum):
 
     OLLAMA = "ollama"
     OPENAI = "openai"
+    RESPONSES = "responses"
+    TRANSCRIPTION = "transcription"
     ANTHROPIC = "anthropic"
+
+
+class ModelIn(enum.StrEnum):
+    """Where an endpoint is told which model is meant."""
+
+    NOWHERE = "nowhere"
+    BODY = "body"
+    """The member ``model``."""
+    BODY_OR_NAME = "body or name"
+    """The member ``model``, or ``name`` where that is empty: Ollama's older word."""
+    COPY = "source and destination"
+    PATH = "path"
+    FORM = "form"
+    """The multipart field ``model``. Ollama prefers ``?model=``, so the query never travels."""
+
+
+class UsageIn(enum.StrEnum):
+    """Where an endpoint tells what an answer cost."""
+
+    NOWHERE = "nowhere"
+    """It costs no tokens."""
+    UNTOLD = "untold"
+    """It costs tokens and never says how many: an estimate stands for them."""
+    DONE = "done"
+    """On the object with ``"done":true``, the last line of a stream."""
+    USAGE = "usage"
+    """The member ``usage``; in a stream the last that is not all zeros."""
+    MESSAGE_DELTA = "message_delta"
+    COMPLETED = "response.completed"
+
+
+class Takes(enum.StrEnum):
+    """What kind of body an endpoint takes."""
+
+    NOTHING = "nothing"
+    JSON = "json"
+    FORM = "form"
+    BYTES = "bytes"
+
+
+SEGMENT = "{segment}"
+"""The one place in a path that differs from call to call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +88,87 @@ class Endpoint:
 
     method: str
     path: str
-    """Sent upstream as it stands here; only ``{model}`` is ever filled in, with a checked name."""
+    """Sent upstream as it stands here; only a ``{segment}`` is ever filled in, with what was checked."""
     tongue: Tongue
     risk: Risk
-    names_model: bool = False
-    """Whether the body (or the path) says which model is meant."""
+    takes: Takes = Takes.NOTHING
+    model_in: ModelIn = ModelIn.NOWHERE
+    usage_in: UsageIn = UsageIn.NOWHERE
     streams: bool | None = None
     """What an absent ``stream`` means; None where the endpoint never streams."""
+
+
+class Rule(enum.StrEnum):
+    """What becomes of a knob that a caller has set."""
+
+    ALLOW = "allow"
+    DROP = "drop"
+    CLAMP = "clamp"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A plan's rule for one knob."""
+
+    rule: Rule
+    most: float | None = None
+    """For ``clamp`` the largest value that passes, in the knob's own unit (seconds, tokens, a count, bytes)."""
+
+
+class Unit(enum.StrEnum):
+    """In what the largest value of a knob is told."""
+
+    COUNT = "count"
+    SECONDS = "seconds"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What a plan may say of one knob."""
+
+    rules: frozenset[Rule] = frozenset(Rule) - {Rule.CLAMP}
+    unit: Unit | None = None
+    """None where there is no more and less of it, and so nothing to clamp."""
+    least: int = 0
+    """The smallest ``most`` that makes sense."""
+
+
+_ANY = frozenset(Rule)
+_WHOLE = _ANY - {Rule.DROP}  # Nobody's pictures are thrown away behind their back.
+_BOUND = frozenset({Rule.ALLOW, Rule.CLAMP})
+
+KNOBS: Mapping[str, Knob] = {
+    "keep_alive": Knob(_ANY, Unit.SECONDS, 1),
+    "num_ctx": Knob(_ANY, Unit.COUNT, 4),
+    "num_gpu": Knob(_ANY, Unit.COUNT),
+    "num_thread": Knob(_ANY, Unit.COUNT, 1),
+    "num_batch": Knob(_ANY, Unit.COUNT, 1),
+    "use_mmap": Knob(),
+    "main_gpu": Knob(),
+    "draft_num_predict": Knob(_ANY, Unit.COUNT),
+    "shift": Knob(),
+    "debug_render": Knob(),
+    "web_search": Knob(),
+    "output_tokens": Knob(_BOUND, Unit.COUNT, 1),
+    "logprobs": Knob(_ANY, Unit.COUNT),
+    "embed_inputs": Knob(_BOUND, Unit.COUNT, 1),
+    "images": Knob(_WHOLE, Unit.COUNT),
+    "image_bytes": Knob(_BOUND, Unit.BYTES, 1),
+    "options": Knob(),
+}
+"""What callers can set that others feel; ``options`` are those members of Ollama's ``options`` without a row here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulls:
+    """From where and how much a plan that may manage models may pull."""
+
+    registries: tuple[str, ...] = ("registry.ollama.ai",)
+    namespaces: tuple[str, ...] = ("library",)
+    """``*`` is any."""
+    most_bytes: int = 20 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +176,18 @@ class Plan:
     """What a caller may do. A key names one and may narrow it."""
 
     name: str
-    grants: frozenset[Risk] = frozenset(Risk)
+    grants: frozenset[Risk] = frozenset({Risk.HEALTH, Risk.READ, Risk.INFERENCE})
     models: tuple[str, ...] = ("*",)
     """Patterns over canonical model names, see ``policy.models``."""
     cloud: bool = False
     """May ask for models that Ollama would run on ollama.com, out of the house."""
+    owner: bool = False
+    """Its keys are the box's owner's: only such a plan can grant ``account`` and ``outbound``."""
+    pulls: Pulls = Pulls()
+    knobs: Mapping[str, Setting] = field(default_factory=dict)
+    """Where the plan differs from ``policy.knobs.DEFAULTS``, by the knob's name."""
+    refuses_truncation: bool = False
+    """A prompt that does not fit is refused instead of cut, where Ollama has a switch for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +214,27 @@ class Call:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Every credential that was presented, in order; more than one is a mistake."""
     peer: str = ""
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One field of a multipart form."""
+
+    name: str
+    data: bytes = field(repr=False)
+    filename: str | None = None
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is passed on as it comes."""
+
+    pieces: AsyncIterator[bytes] = field(repr=False)
+    """Raises BodyTooLarge, BodyTooSlow, NotUnderstood or ClientGone where it cannot go on."""
+    length: int | None = None
+    """Bytes, as the client announced them; None where it comes in chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +253,50 @@ class Ask:
     """The gate asked for the counts on the caller's behalf and takes them out of the answer again."""
     prompt_floor: int = 0
     """Tokens that the prompt has at the least, by its length: charged when no count ever comes."""
+    segment: str = ""
+    """What stands in the path's ``{segment}``, checked."""
+    parts: tuple[Part, ...] = field(default=(), repr=False)
+    """A form's parts in order, without the one that names the model."""
+    most_bytes: int | None = None
+    """What a transfer may move at the most; None where there is no bound."""
+    changes: tuple[str, ...] = ()
+    """What the gate made different from what was asked, each as ``knob=value`` or ``knob=dropped``."""
 
     @property
     def path(self) -> str:
-        """What is asked upstream: the table's own constant, with the checked model where it has a place for one."""
-        return self.endpoint.path.replace("{model}", self.spelling)
+        """What is asked upstream: the table's own constant, with what was checked in the one place it may have."""
+        return self.endpoint.path.replace(SEGMENT, self.segment)
 
     @property
     def body(self) -> bytes | None:
-        """What is sent upstream: written anew from what was checked, never the bytes that came in."""
-        return joined(self.fields) if self.endpoint.method == "POST" else None
+        """What is sent upstream: written anew from what was checked, never the bytes that came in.
+
+        None where the endpoint takes no body, or takes one as it comes.
+        """
+        match self.endpoint.takes:
+            case Takes.JSON:
+                return joined(self.fields)
+            case Takes.FORM:
+                return form_of((Part("model", self.spelling.encode()), *self.parts))
+            case _:
+                return None
+
+
+BOUNDARY = "llamagate-4b1d2e0f6a"
+"""Ends the parts of every form that the gate writes."""
+
+
+def form_of(parts: Iterable[Part]) -> bytes:
+    """The parts as ``multipart/form-data`` (RFC 7578)."""
+    written = []
+    for part in parts:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{part.name}"'
+        if part.filename is not None:
+            head += f'; filename="{part.filename}"'
+        if part.content_type is not None:
+            head += f"\r\nContent-Type: {part.content_type}"
+        written += [head.encode(), b"\r\n\r\n", part.data, b"\r\n"]
+    return b"".join(written) + f"--{BOUNDARY}--\r\n".encode()
 
 
 def joined(members: Mapping[str, bytes]) -> bytes:
@@ -176,3 +362,7 @@ class Entry:
     bytes_in: int = 0
     bytes_out: int = 0
     peer: str = ""
+    changes: tuple[str, ...] = ()
+    """What the gate made different from what was asked, see ``Ask``."""
+    prompt_cut: bool = False
+    """The prompt reached the model's context length, so that Ollama may have dropped its beginning."""

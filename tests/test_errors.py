@@ -36,7 +36,7 @@ def test_the_statuses_are_drawn_as_they_are() -> None:
     told = {name: status for name, (_, status) in drawn().items() if status}
 
     assert len(told) >= 12
-    assert told == {name: getattr(errors, name).status for name in told}
+    assert told == {name: made(getattr(errors, name)).status for name in told}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,11 +65,12 @@ def test_header_fields_cannot_be_split(kind: type[GateError]) -> None:
     [
         (errors.Unauthenticated(), {"WWW-Authenticate": 'Bearer realm="llamagate"'}),  # RFC 9110 §11.6.1 wants one.
         (WrongMethod(("GET", "HEAD")), {"Allow": "GET, HEAD"}),  # RFC 9110 §15.5.6, too.
-        (errors.EncodingUnknown(), {"Accept-Encoding": "identity"}),
+        (errors.EncodingUnknown(), {"Accept-Encoding": "zstd, identity"}),
         (errors.BackendDown(), {"Retry-After": "5"}),
         (errors.StorageFailed(), {"Retry-After": "5"}),
-        (BackendRefused(503), {"Retry-After": "5"}),
+        (errors.ModelServerBusy(), {"Retry-After": "5"}),
         (BackendRefused(404), {}),
+        (BackendRefused(503), {}),
         (errors.Forbidden(), {}),
     ],
 )
