@@ -1,34 +1,122 @@
 """The decisions, in the order in which the story asks for them."""
 
+import difflib
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from proxy.errors import Forbidden, NoSuchModel
-from proxy.policy import models
-from proxy.vocabulary import Ask, Caller, Endpoint
+from proxy.policy import knobs, management, models
+from proxy.policy.models import BadName, Name
+from proxy.vocabulary import Ask, Caller, Endpoint, ModelIn, Risk
 
 
-def may_use(caller: Caller, endpoint: Endpoint) -> None:
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A model as Ollama lists it."""
+
+    spelling: str
+    elsewhere: bool = False
+    """A stub that runs on another host, whatever its name looks like."""
+
+
+InstalledModels = Mapping[Name, Installed]
+"""Ollama's list by canonical names."""
+
+
+def may_ask(caller: Caller, endpoint: Endpoint) -> None:
     """Before the body is read. Raises Forbidden where the plan does not grant this class of endpoint."""
-    if endpoint.risk not in caller.plan.grants:
-        raise Forbidden
+    owners_only = endpoint.risk in (Risk.ACCOUNT, Risk.OUTBOUND)
+    if endpoint.risk not in caller.plan.grants or (owners_only and not caller.plan.owner):
+        raise Forbidden(f"This key's plan does not grant routes of the class '{endpoint.risk}'.")
 
 
-def permit(caller: Caller, ask: Ask) -> Ask:
-    """The ask as it may be sent, its model under the one name that was checked. Raises NoSuchModel.
+def may_use(caller: Caller, name: Name) -> bool:
+    """Whether plan and key both cover the model, and it stays in the house or may leave it."""
+    allowed = (caller.plan.models, caller.models)
+    covered = all(models.covered(name, patterns) for patterns in allowed if patterns is not None)
+    return covered and (caller.plan.cloud or not name.cloud)
 
-    A name that is no name, a model that this caller may not use and one that would leave the house without leave are
-    refused alike, in the words that Ollama has for a model which is not there.
-    """
-    if not ask.endpoint.names_model:
-        return ask
+
+def _may_have(caller: Caller, name: Name, found: Installed) -> bool:
+    return may_use(caller, name) and (caller.plan.cloud or not found.elsewhere)
+
+
+def may_see(caller: Caller, installed: InstalledModels, spelling: str) -> bool:
+    """Whether a list shows the model to this caller: what it could not use, or has no proper name, is not shown."""
     try:
-        name = models.canonical(ask.model)
-    except models.BadName as error:
+        name = models.canonical(spelling)
+    except BadName:
+        return False
+    return _may_have(caller, name, installed.get(name, Installed(spelling)))
+
+
+def wanted(caller: Caller, ask: Ask) -> Name | None:
+    """The model that has to be installed for an ask; None where none has to be. Raises NoSuchModel for what is no name.
+
+    None too where this caller may not use it: whether it is there is then nobody's business, and nobody looks.
+    """
+    if ask.endpoint.model_in is ModelIn.NOWHERE or ask.endpoint.risk is Risk.MANAGE:
+        return None
+    name = _name(ask)
+    return name if may_use(caller, name) and not name.cloud else None
+
+
+def permit(caller: Caller, ask: Ask, installed: InstalledModels) -> Ask:
+    """The ask as it may be sent: each model under the name that was checked, each knob as the plan has it.
+
+    A name that is no name, a model that this caller may not use, one that is not installed and one that would leave the
+    house without leave are refused alike. Raises NoSuchModel, Forbidden or NotUnderstood.
+    """
+    if ask.endpoint.risk is Risk.MANAGE:
+        return management.permit(ask, caller.plan, lambda name: may_use(caller, name))
+    if ask.endpoint.model_in is ModelIn.NOWHERE:
+        return ask
+    name = _name(ask)
+    found = Installed(str(name), elsewhere=True) if name.cloud else installed.get(name)
+    if found is None or not _may_have(caller, name, found):
+        raise NoSuchModel(_with_nearest(caller, name, installed))
+    return knobs.applied(_said_as(ask, name, found.spelling), caller.plan)
+
+
+def _name(ask: Ask) -> Name:
+    try:
+        return models.canonical(ask.model)
+    except BadName as error:
         raise NoSuchModel from error
-    if name.cloud and not caller.plan.cloud:
-        raise NoSuchModel
-    if not all(models.covered(name, allowed) for allowed in (caller.plan.models, caller.models) if allowed is not None):
-        raise NoSuchModel
-    fields = {**ask.fields, "model": json.dumps(name.spelling).encode()} if ask.endpoint.method == "POST" else {}
-    return replace(ask, model=str(name), spelling=name.spelling, fields=fields)
+
+
+def _said_as(ask: Ask, name: Name, spelling: str) -> Ask:
+    said = replace(ask, model=str(name), spelling=spelling)
+    match ask.endpoint.model_in:
+        case ModelIn.BODY | ModelIn.BODY_OR_NAME:
+            fields = {member: text for member, text in ask.fields.items() if member != "name"}
+            return replace(said, fields={**fields, "model": json.dumps(spelling).encode()})
+        case ModelIn.PATH:
+            return replace(said, segment=spelling)
+        case _:
+            return said
+
+
+def _with_nearest(caller: Caller, name: Name, installed: InstalledModels) -> str:
+    """Only names that this caller may use: a refusal must not tell what else is there."""
+    usable = sorted(str(one) for one, found in installed.items() if _may_have(caller, one, found))
+    near = difflib.get_close_matches(str(name), usable, n=3, cutoff=0.4) or usable[:3]
+    return f"{NoSuchModel.default} Nearest are: {', '.join(near)}." if near else NoSuchModel.default
+
+
+def read_tags(told: Mapping[str, Any]) -> InstalledModels:
+    """``/api/tags`` by canonical names. What has no proper name cannot be asked for, and is left out."""
+    found: dict[Name, Installed] = {}
+    listed = told.get("models")
+    for model in listed if isinstance(listed, list) else []:
+        spelling = model.get("name") if isinstance(model, dict) else None
+        if not isinstance(spelling, str):
+            continue
+        try:
+            name = models.canonical(spelling)
+        except BadName:
+            continue
+        found[name] = Installed(spelling, elsewhere=bool(model.get("remote_host")))
+    return found
