@@ -1,20 +1,15 @@
 """What may be told, what each value must look like, and what holds when nothing is told. Reads nothing by itself."""
 
 import ipaddress
-import json
-import math
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -23,10 +18,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from proxy.config import written
-from proxy.vocabulary import Plan, Risk
+from proxy.config.kinds import Octets, Seconds, listed, lower
+from proxy.config.plans import PlanSettings
+from proxy.vocabulary import Plan
 
 DEFAULT_PLAN = "default"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.:\[\]*-]+|null|\*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})")
 _PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "example", "password", "secret", "your-", "your_")
 _DRIVERS = {
@@ -40,36 +37,6 @@ _DRIVERS = {
 
 class AsksItself(ValueError):
     """The gate was told to stand in front of itself."""
-
-
-def _written(parse: Callable[[str], float]) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError("should be a number or a text with a unit")
-        if isinstance(value, float) and not (math.isfinite(value) and 0 <= value < 1e12):
-            raise ValueError("should be an ordinary number, not below zero")
-        return parse(str(value))
-
-    return read
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def listed(value: Any) -> Any:
-    """A variable of the environment holds one text: a JSON list, or names with commas between them."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
-            raise ValueError("looks like a JSON list but is none") from None
-    names = [name.strip() for name in value.split(",")]
-    if not all(names):
-        raise ValueError("has an empty name in it; an empty list is written []")
-    return names
 
 
 def host_and_port(text: str) -> tuple[str, int]:
@@ -109,6 +76,13 @@ def _unspecified(host: str) -> bool:
 def _listen(text: str) -> str:
     host_and_port(text)
     return text
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError("should hold origins as browsers say them, scheme://host or scheme://host:port, or *")
+    return origins
 
 
 def _upstream(text: str) -> str:
@@ -162,27 +136,7 @@ def _state_dir(path: Path) -> Path:
     return path.expanduser()
 
 
-Seconds = Annotated[float, BeforeValidator(_written(written.seconds))]
-Octets = Annotated[int, BeforeValidator(_written(written.size))]
 PlanName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[_-][a-z0-9]+)*$", max_length=64)]
-
-
-class PlanSettings(BaseModel):
-    """A plan as it is written."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    models: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
-        default=("*",), description="Patterns of the models it may use.", examples=[["llama3.2:*", "gemma3"]]
-    )
-    cloud: bool = Field(
-        default=False,
-        description="Whether it may use models that Ollama runs on ollama.com, out of the house.",
-        examples=[True],
-    )
-    grants: Annotated[tuple[Risk, ...], BeforeValidator(listed)] = Field(
-        default=tuple(Risk), description="What it may do: health, read, inference.", examples=[["health", "read"]]
-    )
 
 
 class Settings(BaseSettings):
@@ -211,12 +165,12 @@ class Settings(BaseSettings):
         description="Mixed into the digests of keys; without it, one is made and kept in the state directory.",
         examples=["the output of: openssl rand -hex 32"],
     )
-    log_format: Annotated[Literal["auto", "json", "pretty"], BeforeValidator(_lower)] = Field(
+    log_format: Annotated[Literal["auto", "json", "pretty"], BeforeValidator(lower)] = Field(
         default="auto",
         description="How log lines look; auto is pretty on a terminal and JSON elsewhere.",
         examples=["json"],
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
         default="info", description="The least that is logged.", examples=["info"]
     )
     max_body: Octets = Field(
@@ -235,11 +189,16 @@ class Settings(BaseSettings):
         default=300.0, gt=0, description="How long Ollama may pause within an answer.", examples=["5m"]
     )
     stall_timeout: Seconds = Field(
-        default=60.0, gt=0, description="How long a caller may read nothing.", examples=["60s"]
+        default=30.0, gt=0, description="How long a caller may read nothing.", examples=["30s"]
     )
     body_timeout: Seconds = Field(default=60.0, gt=0, description="How long a request body may take.", examples=["60s"])
     drain_timeout: Seconds = Field(
         default=30.0, ge=0, description="How long calls may go on after the gate was told to stop.", examples=["30s"]
+    )
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_origins)] = Field(
+        default=(),
+        description="The web pages that may ask from a browser, by scheme, host and port; * is any page.",
+        examples=[["https://chat.example.org"]],
     )
     plans: dict[PlanName, PlanSettings] = Field(
         default_factory=dict,
@@ -307,7 +266,4 @@ class Settings(BaseSettings):
 
     def plan_table(self) -> dict[str, Plan]:
         """The plans as the rest of the gate knows them."""
-        return {
-            name: Plan(name=name, grants=frozenset(plan.grants), models=plan.models, cloud=plan.cloud)
-            for name, plan in self.plans.items()
-        }
+        return {name: plan.plan(name) for name, plan in self.plans.items()}

@@ -76,6 +76,93 @@ def test_what_is_written_in_the_file_is_read() -> None:
     assert "default" in settings.plans
 
 
+PULLS = """
+    [plans.lab]
+    truncation = "refuse"
+    grants = ["read", "manage"]
+    [plans.lab.pull]
+    registries = ["hf.co"]
+    [plans.lab.knobs]
+    num_ctx = { at_most = 8192 }
+    keep_alive = { at_most = "10m" }
+    image_bytes = { at_most = "5MiB" }
+    use_mmap = "refuse"
+"""
+
+
+def test_what_a_plan_says_of_pulls_and_knobs_is_read_and_shown() -> None:
+    told = loaded(
+        PULLS, {"LLAMAGATE_PLANS__LAB__KNOBS__KEEP_ALIVE": "at_most=2m", "LLAMAGATE_PLANS__LAB__PULL__MAX_SIZE": "1GiB"}
+    )
+    rows = [row for row in effective(told) if row[0].startswith("plans.lab.")]
+
+    assert [
+        ("plans.lab.models", "*", "default"),
+        ("plans.lab.cloud", "false", "default"),
+        ("plans.lab.owner", "false", "default"),
+        ("plans.lab.grants", "read, manage", "llamagate.toml"),
+        ("plans.lab.truncation", "refuse", "llamagate.toml"),
+        ("plans.lab.pull.registries", "hf.co", "llamagate.toml"),
+        ("plans.lab.pull.namespaces", "library", "default"),
+        ("plans.lab.pull.max_size", "1GiB", "environment LLAMAGATE_PLANS__LAB__PULL__MAX_SIZE"),
+        ("plans.lab.knobs.keep_alive", "at_most=2m", "environment LLAMAGATE_PLANS__LAB__KNOBS__KEEP_ALIVE"),
+        ("plans.lab.knobs.num_ctx", "at_most=8192", "llamagate.toml"),
+        ("plans.lab.knobs.use_mmap", "refuse", "llamagate.toml"),
+        ("plans.lab.knobs.image_bytes", "at_most=5MiB", "llamagate.toml"),
+    ] == rows
+
+
+def test_every_mistake_in_a_plan_is_told_at_once_with_what_would_be_right() -> None:
+    text = """
+        [plans.lab]
+        grants = ["account"]
+        truncation = "cut"
+        [plans.lab.pull]
+        registry = ["hf.co"]
+        namespaces = ["a/b"]
+        [plans.lab.knobs]
+        num_ctxt = "drop"
+        num_gpu = "sometimes"
+        keep_alive = { at_most = "soon" }
+        [plans.two]
+        knobs = "drop"
+    """
+    environment = {
+        "LLAMAGATE_PLANS__LAB__KNOBS__SHIFT": "",
+        "LLAMAGATE_PLANS__LAB__KNOBS__SHIFTS": "drop",
+        "LLAMAGATE_PLANS__LAB__KNOBS": "drop",
+    }
+    told = {mistake.key: (mistake.problem, mistake.cure) for mistake in mistakes(text, environment)}
+
+    assert {
+        "plans.lab.grants",
+        "plans.lab.truncation",
+        "plans.lab.pull.registry",
+        "plans.lab.pull.namespaces",
+        "plans.lab.knobs.num_ctxt",
+        "plans.lab.knobs.num_gpu",
+        "plans.lab.knobs.keep_alive",
+        "plans.two.knobs",
+        "LLAMAGATE_PLANS__LAB__KNOBS__SHIFT",
+        "LLAMAGATE_PLANS__LAB__KNOBS__SHIFTS",
+        "LLAMAGATE_PLANS__LAB__KNOBS",
+    } == told.keys()
+    assert "owner = true" in told["plans.lab.grants"][1]
+    assert "did you mean num_ctx?" == told["plans.lab.knobs.num_ctxt"][1]
+    assert "did you mean registries?" == told["plans.lab.pull.registry"][1]
+    assert "did you mean LLAMAGATE_PLANS__LAB__KNOBS__SHIFT?" == told["LLAMAGATE_PLANS__LAB__KNOBS__SHIFTS"][1]
+    assert ("should be a table", 'for instance { num_ctx = "drop" }') == told["plans.two.knobs"]
+    assert '"allow", "drop", "refuse", { at_most = 4096 }' in told["plans.lab.knobs.num_gpu"][0]
+
+
+def test_a_grant_is_the_owners_whoever_tells_it() -> None:
+    (mistake,) = mistakes("[plans.lab]\nowner = false", {"LLAMAGATE_PLANS__LAB__GRANTS": "outbound"})
+
+    assert "LLAMAGATE_PLANS__LAB__GRANTS" == mistake.key
+    told = loaded("[plans.lab]\nowner = true", {"LLAMAGATE_PLANS__LAB__GRANTS": "outbound"})
+    assert ("outbound",) == told.settings.plans["lab"].grants
+
+
 @pytest.mark.parametrize("written", ["llama3.2:*, gemma3", '["llama3.2:*", "gemma3"]'])
 def test_the_environment_can_write_part_of_a_plan(written: str) -> None:
     text = '[plans.lab]\nmodels = ["x"]\ncloud = true'
@@ -247,7 +334,11 @@ VALUES = st.recursive(
     st.one_of(st.booleans(), st.integers(-10, 10**6), st.floats(), st.text(max_size=8)),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["lab", "models", "cloud", "grants", "X"]), inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["lab", "models", "cloud", "grants", "knobs", "pull", "num_ctx", "at_most", "X"]),
+            inner,
+            max_size=3,
+        ),
     ),
     max_leaves=6,
 )
@@ -280,7 +371,23 @@ def test_whatever_the_file_says_it_is_settings_or_mistakes(tables: Mapping[str, 
 
 
 @trying(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # The machine may be busy.
-@given(st.dictionaries(st.sampled_from(["LISTEN", "PLANS", "PLANS__A__MODELS", "PLANS____MODELS", "_", ""]), st.text()))
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "LISTEN",
+                "PLANS",
+                "PLANS__A__MODELS",
+                "PLANS__A__KNOBS",
+                "PLANS__A__KNOBS__SHIFT",
+                "PLANS____MODELS",
+                "_",
+                "",
+            ]
+        ),
+        st.text(),
+    )
+)
 def test_whatever_the_environment_says_it_is_settings_or_mistakes(variables: Mapping[str, str]) -> None:
     try:
         told = loaded("", {f"LLAMAGATE_{name}": value for name, value in variables.items()})

@@ -1,7 +1,8 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from proxy.config.settings import PlanSettings, Settings, host_and_port
+from proxy.config.plans import PlanSettings
+from proxy.config.settings import Settings, host_and_port
 from proxy.vocabulary import Plan, Risk
 
 PEPPER = "0123456789abcdef" * 4

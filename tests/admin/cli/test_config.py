@@ -20,7 +20,7 @@ def test_every_mistake_is_told_with_what_would_be_right(type_in: Type, tools: Fa
     assert 1 == result.exit_code
     assert "3 mistakes" in result.stderr
     assert "my.toml: plans.lab.modles: is not a setting\n      did you mean models?" in result.stderr
-    assert "my.toml: plans.lab.grants: entry 1 should be 'health', 'read' or 'inference'" in result.stderr
+    assert "my.toml: plans.lab.grants: entry 1 should be 'health', 'read', 'inference', 'manage'" in result.stderr
     assert "environment: LLAMAGATE_LISTEN:" in result.stderr
     assert "\x1b" not in result.stderr
 
