@@ -38,6 +38,8 @@ ARROWS: dict[str, set[str]] = {
 LIBRARIES: dict[str, set[str]] = {
     "aiohttp": {"backends", "web", "demo"},
     "alembic": {"schema"},
+    "backports": {"dialects.codings"},  # zstd, which is in the standard library from Python 3.14 on …
+    "compression": {"dialects.codings"},  # … under this name, unknown to older ones.
     "msgspec": {"dialects"},
     "platformdirs": {"config", "bootstrap"},
     "pydantic": {"config"},

@@ -4,9 +4,24 @@ A dialect reads a body into an ``Ask``, watches the answer with a ``Meter``, and
 clients understand. Nothing in this package does I/O: bytes in, facts out.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.vocabulary import Ask, Endpoint, Usage
+
+Visible = Callable[[str], bool]
+"""Whether the caller may know of a model, by any spelling of its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a request says beside its method and route."""
+
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = ""
+    segment: str = ""
+    """What stood in the path's one variable place."""
 
 
 class Meter(Protocol):
@@ -31,14 +46,22 @@ class Meter(Protocol):
     def failed(self) -> bool:
         """Whether the backend has said, within the answer, that it failed."""
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether what is shown may differ from what came, so that the backend's Content-Length says nothing."""
+
+    @property
+    def content_type(self) -> str | None:
+        """What the answer truly is, where the backend's own header cannot be believed; else None."""
+
 
 class Dialect(Protocol):
     """One of the shapes in which Ollama is spoken to."""
 
-    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
-        """What the body asks for; ``segment`` is the model that the path named. Raises NotUnderstood."""
+    def read(self, endpoint: Endpoint, said: Said) -> Ask:
+        """What a request asks for. Raises NotUnderstood."""
 
-    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
+    def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
         """A fresh meter; ``streamed`` says whether the backend answers piece by piece."""
 
     def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:

@@ -5,15 +5,15 @@ A stream begins with an estimate of the prompt (``message_start``) and ends with
 
 from typing import Any
 
-from proxy.dialects import Meter, strict_json
-from proxy.dialects.counts import Tally, count, object_in, prompt_floor
+from proxy.dialects import Meter, Said, Visible, strict_json
+from proxy.dialects.counts import Tally, count, floor_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.whole import WholeMeter
 from proxy.vocabulary import Ask, Endpoint, Usage
 
 KNOWN = frozenset(
     """model max_tokens messages system stream temperature top_p top_k stop_sequences tools tool_choice thinking
-    metadata output_config""".split()
+    metadata output_config logprobs top_logprobs _debug_render_only""".split()
 )
 PROMPT = ("system", "messages", "tools")
 TYPES = {
@@ -31,15 +31,15 @@ TYPES = {
 class AnthropicDialect:
     """``/v1/messages``."""
 
-    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
-        fields = strict_json.read_object(body, KNOWN)
+    def read(self, endpoint: Endpoint, said: Said) -> Ask:
+        fields = strict_json.read_object(said.body, KNOWN)
         stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
-        floor = prompt_floor(sum(len(fields.get(name, b"")) for name in PROMPT))
+        floor = floor_of(fields, PROMPT)
         return Ask(
             endpoint, model=strict_json.text_of(fields, "model"), stream=stream, fields=fields, prompt_floor=floor
         )
 
-    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
+    def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
         return EventsMeter(ask.prompt_floor) if streamed else WholeMeter(ask.prompt_floor, usage_of)
 
     def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
@@ -54,6 +54,9 @@ class EventsMeter:
     """Watches a stream of events up to ``message_stop``."""
 
     __slots__ = ("_blocks", "_tally", "complete", "failed")
+
+    rewrites = False
+    content_type: str | None = None
 
     def __init__(self, prompt_floor: int) -> None:
         self._blocks = Blocks()

@@ -2,6 +2,8 @@
 while none have come.
 """
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,11 @@ MOST_TOKENS = 10**9
 """No answer has more; a count beyond is no count."""
 MOST_SECONDS = 10**8
 """Three years; a duration beyond is none."""
+AROUND_A_MESSAGE = len('{"role":"user","content":""},')
+ESCAPED = len("\\u00e9") - 1
+LONGEST_WORD = 512
+"""Letters without a space between them, beyond which they are no text."""
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]{%d,}+" % LONGEST_WORD)
 CHARACTERS_PER_TOKEN = 5
 """A prompt has at least one token for so many characters: English has about four, and a floor must stay below."""
 
@@ -41,6 +48,19 @@ def seconds(nanoseconds: Any) -> float | None:
 
 def prompt_floor(characters: int) -> int:
     return characters // CHARACTERS_PER_TOKEN
+
+
+def floor_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
+    """Tokens that these members of a body have at the least, by the length of the text in them.
+
+    Not text are images and sound, in base64; what JSON needs around a message; and all but one of an escape's letters.
+    """
+    characters = 0
+    for name in names:
+        text = fields.get(name, b"")
+        characters += len(text) - sum(map(len, _BASE64.findall(text))) if len(text) > LONGEST_WORD else len(text)
+        characters -= AROUND_A_MESSAGE * text.count(b'"role"') + ESCAPED * text.count(b"\\u")
+    return prompt_floor(max(0, characters))
 
 
 @dataclass(slots=True)

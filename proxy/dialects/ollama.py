@@ -6,15 +6,19 @@ Counts stand on the object with ``"done":true`` and nowhere else; each is left o
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.dialects import Meter, strict_json
-from proxy.dialects.counts import Tally, count, object_in, prompt_floor, seconds
+from proxy.dialects import Meter, Said, Visible, strict_json
+from proxy.dialects.counts import Tally, count, floor_of, object_in, seconds
 from proxy.dialects.events import LONGEST_EVENT
-from proxy.dialects.whole import FreeMeter, WholeMeter
-from proxy.vocabulary import Ask, Endpoint, Risk, Usage
+from proxy.dialects.lists import only, without_paths
+from proxy.dialects.transfers import TransferMeter
+from proxy.dialects.whole import EditedMeter, FreeMeter, WholeMeter
+from proxy.vocabulary import Ask, Endpoint, ModelIn, Risk, Takes, Usage, UsageIn
 
 KNOWN = frozenset(
     """model name stream options keep_alive messages prompt suffix system template raw context images format tools think
-    truncate shift logprobs top_logprobs _debug_render_only input dimensions verbose insecure""".split()
+    truncate shift logprobs top_logprobs _debug_render_only input dimensions verbose insecure username password from
+    remote_host files adapters license parameters quantize draft_quantize renderer parser requires info
+    source destination query max_results url""".split()
 )
 PROMPT = ("prompt", "suffix", "system", "messages", "input")
 
@@ -22,25 +26,32 @@ PROMPT = ("prompt", "suffix", "system", "messages", "input")
 class OllamaDialect:
     """``/api/*`` and ``/``."""
 
-    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
-        if endpoint.method != "POST":
-            return Ask(endpoint)
-        fields = strict_json.read_object(body, KNOWN)
+    def read(self, endpoint: Endpoint, said: Said) -> Ask:
+        if endpoint.takes is not Takes.JSON:
+            return Ask(endpoint, segment=said.segment)
+        fields = strict_json.read_object(said.body, KNOWN)
         model = strict_json.text_of(fields, "model")
-        if endpoint.path == "/api/show":  # The one route of ours that still knows the older name for it.
+        if endpoint.model_in is ModelIn.BODY_OR_NAME:
             model = model or strict_json.text_of(fields, "name")
-            fields.pop("name", None)
         stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
-        floor = prompt_floor(sum(len(fields.get(name, b"")) for name in PROMPT))
+        if endpoint.risk is Risk.MANAGE and endpoint.streams:
+            fields["stream"] = b"true"  # See ``transfers``.
+        floor = floor_of(fields, PROMPT)
         return Ask(endpoint, model=model, stream=stream, fields=fields, prompt_floor=floor)
 
-    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
-        if ask.endpoint.risk is not Risk.INFERENCE:
+    def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
+        match ask.endpoint.path:
+            case "/api/tags" | "/api/ps":
+                return EditedMeter(only(visible, "models", "name", "model"))
+            case "/api/show":
+                return EditedMeter(without_paths)
+        if ask.endpoint.risk is Risk.MANAGE and ask.endpoint.streams:
+            return TransferMeter(ask.most_bytes, shows_all=ask.stream)
+        if ask.endpoint.usage_in is UsageIn.NOWHERE:
             return FreeMeter()
         if streamed:
             return LinesMeter(ask.prompt_floor)
-        # The oldest of the embedding routes never tells a count, so the floor stands.
-        return WholeMeter(ask.prompt_floor, usage_of if ask.endpoint.path != "/api/embeddings" else _never)
+        return WholeMeter(ask.prompt_floor, usage_of if ask.endpoint.usage_in is UsageIn.DONE else _never)
 
     def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
         return strict_json.dump({"error": message})
@@ -53,6 +64,9 @@ class LinesMeter:
     """Watches a stream of lines up to the one that is done."""
 
     __slots__ = ("_held", "_tally", "_too_long", "complete", "failed")
+
+    rewrites = False
+    content_type: str | None = None
 
     def __init__(self, prompt_floor: int) -> None:
         self._tally = Tally(prompt_floor)

@@ -10,17 +10,18 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects import Meter, strict_json
-from proxy.dialects.counts import Tally, count, object_in, prompt_floor
+from proxy.dialects import Meter, Said, Visible, strict_json
+from proxy.dialects.counts import Tally, count, floor_of, object_in
 from proxy.dialects.events import Blocks, Event
-from proxy.dialects.whole import FreeMeter, WholeMeter
+from proxy.dialects.lists import only
+from proxy.dialects.whole import EditedMeter, FreeMeter, WholeMeter
 from proxy.errors import NotUnderstood
-from proxy.vocabulary import Ask, Endpoint, Risk, Usage, joined
+from proxy.vocabulary import Ask, Endpoint, Takes, Usage, UsageIn, joined
 
 KNOWN = frozenset(
     """model messages stream stream_options max_tokens seed stop temperature frequency_penalty presence_penalty top_p
     response_format tools reasoning reasoning_effort logprobs top_logprobs prompt suffix echo input dimensions
-    encoding_format _debug_render_only""".split()
+    encoding_format max_completion_tokens _debug_render_only""".split()
 )
 OPTIONS_KNOWN = frozenset({"include_usage"})
 PROMPT = ("prompt", "suffix", "messages", "input", "tools")
@@ -31,19 +32,21 @@ DONE = b"[DONE]"
 class OpenAIDialect:
     """``/v1/*`` but for Anthropic's part of it."""
 
-    def read(self, endpoint: Endpoint, body: bytes, segment: str) -> Ask:
-        if endpoint.method != "POST":
-            return Ask(endpoint, model=segment)
-        fields = strict_json.read_object(body, KNOWN)
+    def read(self, endpoint: Endpoint, said: Said) -> Ask:
+        if endpoint.takes is not Takes.JSON:
+            return Ask(endpoint, model=said.segment)
+        fields = strict_json.read_object(said.body, KNOWN)
         stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
-        floor = prompt_floor(sum(len(fields.get(name, b"")) for name in PROMPT))
+        floor = floor_of(fields, PROMPT)
         ask = Ask(
             endpoint, model=strict_json.text_of(fields, "model"), stream=stream, fields=fields, prompt_floor=floor
         )
         return _asking_for_usage(ask) if stream else ask
 
-    def meter(self, ask: Ask, *, streamed: bool) -> Meter:
-        if ask.endpoint.risk is not Risk.INFERENCE:
+    def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
+        if ask.endpoint.path == "/v1/models":
+            return EditedMeter(only(visible, "data", "id"))
+        if ask.endpoint.usage_in is UsageIn.NOWHERE:
             return FreeMeter()
         if streamed:
             return ChunksMeter(ask.prompt_floor, hides_usage=ask.hides_usage)
@@ -75,12 +78,18 @@ class ChunksMeter:
 
     __slots__ = ("_blocks", "_hides", "_tally", "complete", "failed")
 
+    content_type: str | None = None
+
     def __init__(self, prompt_floor: int, *, hides_usage: bool) -> None:
         self._blocks = Blocks()
         self._tally = Tally(prompt_floor)
         self._hides = hides_usage
         self.complete = False
         self.failed = False
+
+    @property
+    def rewrites(self) -> bool:
+        return self._hides
 
     def feed(self, chunk: bytes) -> bytes:
         shown = [self._seen(event) for event in self._blocks.feed(chunk)]

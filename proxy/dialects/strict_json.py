@@ -7,7 +7,7 @@ lone surrogate, bounded depth. What passes is taken apart into its members, each
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import msgspec
@@ -23,6 +23,19 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
+INNER = frozenset(
+    """role content images tool_calls tool_name tool_call_id thinking type text image_url url detail source data
+    media_type function name arguments index id call_id input output summary encrypted_content cache_control
+    include_usage json_schema schema strict effort format verbosity input_audio file_data parameters
+    input_schema""".split()
+)
+"""Names that Ollama looks for in the objects within a body."""
+FREE = frozenset(
+    """arguments parameters properties input_schema schema format options metadata definitions $defs files adapters
+    info""".split()
+)
+"""Members whose own members are anybody's names, and are matched to the letter or not at all."""
+
 
 def read_object(body: bytes, known: frozenset[str]) -> dict[str, bytes]:
     """The members of the object, name to JSON text, in order.
@@ -35,7 +48,8 @@ def read_object(body: bytes, known: frozenset[str]) -> dict[str, bytes]:
     _bounded(body)
     try:
         text = body.decode("utf-8")
-        whole = _checker.decode(text)
+        names = _Names()
+        whole = json.JSONDecoder(object_pairs_hook=names.once, parse_constant=_no_constant).decode(text)
         if not isinstance(whole, dict):
             raise NotUnderstood("The request body must be a JSON object.")
         if _SURROGATE.search(body):
@@ -45,15 +59,14 @@ def read_object(body: bytes, known: frozenset[str]) -> dict[str, bytes]:
         raise
     except (ValueError, RecursionError) as error:  # msgspec's and Unicode's errors are ValueErrors too.
         raise NotUnderstood("The request body is not valid JSON.") from error
-    for name in fields:
-        if name not in known and name.casefold() in known:
-            raise NotUnderstood("A member of the request body is spelled with other letters than its name has.")
+    if _strange_names(fields, known) or (names.odd and _is_strange_within(whole)):
+        raise NotUnderstood("A member of the request body is spelled with other letters than its name has.")
     return fields
 
 
 def value(fields: Mapping[str, bytes], name: str) -> Any:
     """The value of a member; None where it is absent or null."""
-    return _checker.decode(fields[name].decode()) if name in fields else None
+    return json.loads(fields[name]) if name in fields else None
 
 
 def text_of(fields: Mapping[str, bytes], name: str) -> str:
@@ -91,15 +104,45 @@ def _bounded(body: bytes) -> None:
             raise NotUnderstood(f"The request body is nested more than {DEEPEST} levels deep.")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise NotUnderstood("The request body has the same member twice.")
-    return found
+def _strange_names(names: Iterable[str], known: frozenset[str]) -> bool:
+    """Whether Go would take a name for one that it is not."""
+    return any(name not in known and name.casefold() in known for name in names)
+
+
+def _is_strange_within(found: Any) -> bool:
+    """The same for the objects inside of one, down to where names are anybody's."""
+    waiting = [found]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            if _strange_names(one, INNER):
+                return True
+            waiting += [within for name, within in one.items() if not _is_free(name, within)]
+    return False
+
+
+def _is_free(name: str, within: Any) -> bool:
+    # Anthropic's clients say `input` for a tool's arguments; elsewhere it is a text or a list.
+    return name in FREE or (name == "input" and isinstance(within, dict))
+
+
+class _Names:
+    """Sees to it that no object has a member twice, and remembers whether any name is not in plain small letters."""
+
+    __slots__ = ("odd",)
+
+    def __init__(self) -> None:
+        self.odd = False
+
+    def once(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise NotUnderstood("The request body has the same member twice.")
+        self.odd = self.odd or not all(name.islower() and name.isascii() for name in found)
+        return found
 
 
 def _no_constant(_: str) -> NoReturn:
     raise NotUnderstood("NaN and Infinity are not JSON.")
-
-
-_checker = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)

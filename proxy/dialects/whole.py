@@ -1,4 +1,4 @@
-"""Meters of answers that come as one JSON object."""
+"""Meters of answers that come as one piece of JSON."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +17,12 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class WholeMeter:
-    """Passes everything on and reads the object once it has ended."""
+    """Holds the object until it has ended, so that what its counts tell can still be said in a header."""
 
     __slots__ = ("_held", "_read", "_tally", "complete", "failed")
+
+    rewrites = False
+    content_type: str | None = None
 
     def __init__(self, prompt_floor: int, read: Callable[[dict[str, Any]], Usage | None]) -> None:
         self._tally = Tally(prompt_floor)
@@ -29,27 +32,31 @@ class WholeMeter:
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
-        if self._held is not None:
-            self._held += chunk
-            if len(self._held) > LONGEST_ANSWER:
-                self._held = None
-        return chunk
+        if self._held is None:
+            return chunk
+        self._held += chunk
+        if len(self._held) <= LONGEST_ANSWER:
+            return b""
+        held, self._held = bytes(self._held), None
+        return held
 
     def end(self) -> bytes:
         if self._held is None:
             self.complete = True  # Too long to be looked into; its framing was whole, and that must do.
             return b""
-        held, self._held = self._held, None
+        held, self._held = bytes(self._held), None
         try:
             members = _members.decode(held)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return b""
-        self.complete = True
+            return b""  # Nothing of it has been shown yet, so the client can still be told.
         small = {name: bytes(raw) for name, raw in members.items() if len(memoryview(raw)) <= LONGEST_COUNTS}
-        answer = object_in(joined(small))
-        if answer is not None and (usage := self._read(answer)):
+        answer = object_in(joined(small)) or {}
+        if answer.get("done") is False:
+            return b""  # So Ollama ends what it could not finish, with a 200.
+        self.complete = True
+        if usage := self._read(answer):
             self._tally.tell(usage)
-        return b""
+        return held
 
     @property
     def usage(self) -> Usage:
@@ -57,11 +64,13 @@ class WholeMeter:
 
 
 class FreeMeter:
-    """For answers that cost no tokens: lists, versions, metadata. Whatever comes is the answer."""
+    """For answers that cost no tokens and are nobody's secret. Whatever comes is the answer."""
 
     __slots__ = ("complete", "failed")
 
     usage = Usage()
+    rewrites = False
+    content_type: str | None = None
 
     def __init__(self) -> None:
         self.complete = True
@@ -72,3 +81,34 @@ class FreeMeter:
 
     def end(self) -> bytes:
         return b""
+
+
+class EditedMeter:
+    """For answers that a caller may see only in part: nothing is shown before all of it has been looked at."""
+
+    __slots__ = ("_edit", "_held", "complete", "failed")
+
+    usage = Usage()
+    rewrites = True
+    content_type: str | None = None
+
+    def __init__(self, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._edit = edit
+        self._held = bytearray()
+        self.complete = False
+        self.failed = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        if len(self._held) <= LONGEST_ANSWER:
+            self._held += chunk
+        return b""
+
+    def end(self) -> bytes:
+        if not self._held:  # The answer to HEAD.
+            self.complete = True
+            return b""
+        answer = object_in(bytes(self._held)) if len(self._held) <= LONGEST_ANSWER else None
+        if answer is None:
+            return b""
+        self.complete = True
+        return msgspec.json.encode(self._edit(answer))

@@ -7,7 +7,7 @@ from pathlib import Path
 from proxy.dialects import Meter
 from proxy.dialects.table import DIALECTS
 from proxy.policy import endpoints
-from proxy.vocabulary import Ask, Usage
+from proxy.vocabulary import Ask, Part, Usage
 
 FOLDER = Path(__file__).parents[1] / "samples"
 
@@ -33,17 +33,23 @@ class Sample:
 
     @property
     def streamed(self) -> bool:
-        return not self.name.endswith(".json")
+        """Whether it came piece by piece; what did not is held until it is whole, and shown only if it is."""
+        return self.name.endswith((".sse", ".ndjson"))
+
+    @property
+    def shown(self) -> bytes:
+        return self.content if self.streamed or self.complete else b""
 
     def meter(self, *, hides_usage: bool = False) -> Meter:
         endpoint, _ = endpoints.find("POST", self.path)
-        ask = Ask(endpoint, stream=True, hides_usage=hides_usage, prompt_floor=FLOOR)
-        return DIALECTS[endpoint.tongue].meter(ask, streamed=self.streamed)
+        parts = (Part("response_format", b"text"),) if self.name.endswith(".txt") else ()
+        ask = Ask(endpoint, stream=True, hides_usage=hides_usage, prompt_floor=FLOOR, parts=parts)
+        return DIALECTS[endpoint.tongue].meter(ask, streamed=self.streamed, visible=lambda _: True)
 
 
 CHAT, GENERATE, EMBED, OLD_EMBED = "/api/chat", "/api/generate", "/api/embed", "/api/embeddings"
 V1_CHAT, V1_COMPLETIONS, V1_EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-V1_MESSAGES = "/v1/messages"
+V1_MESSAGES, V1_RESPONSES, V1_TRANSCRIPTIONS = "/v1/messages", "/v1/responses", "/v1/audio/transcriptions"
 
 SAMPLES = (
     Sample("real-chat.ndjson", CHAT, (38, 12)),
@@ -59,7 +65,7 @@ SAMPLES = (
     Sample("real-load.json", GENERATE, (0, 0)),
     Sample("scripted-generate.ndjson", GENERATE, (1, 12)),
     Sample("generate-giant-context.ndjson", GENERATE, (11, 7)),
-    Sample("generate-never-done.json", GENERATE, (FLOOR, 0), exact=False),
+    Sample("generate-never-done.json", GENERATE, (FLOOR, 0), exact=False, complete=False),
     Sample("generate-rendered.json", GENERATE, (0, 0)),
     Sample("generate-unended.ndjson", GENERATE, (11, 7)),
     Sample("embed.json", EMBED, (8, 0)),
@@ -86,8 +92,16 @@ SAMPLES = (
     Sample("v1-messages-broken-off.sse", V1_MESSAGES, (FLOOR, 2), exact=False, complete=False),
     Sample("v1-messages-error.sse", V1_MESSAGES, (FLOOR, 1), exact=False, complete=False, failed=True),
     Sample("v1-messages-estimate.sse", V1_MESSAGES, (11, 7)),
+    Sample("v1-responses.json", V1_RESPONSES, (19, 4)),
+    Sample("v1-responses.sse", V1_RESPONSES, (19, 4)),
+    Sample("v1-responses-broken-off.sse", V1_RESPONSES, (FLOOR, 3), exact=False, complete=False),
+    Sample("v1-responses-failed.sse", V1_RESPONSES, (FLOOR, 1), exact=False, complete=False, failed=True),
+    Sample("v1-responses-only-loaded.sse", V1_RESPONSES, (0, 0)),
+    Sample("v1-responses-reasoning-tools.sse", V1_RESPONSES, (88, 31)),
+    Sample("v1-transcription.json", V1_TRANSCRIPTIONS, (FLOOR, 3), exact=False),
+    Sample("v1-transcription.txt", V1_TRANSCRIPTIONS, (FLOOR, 3), exact=False),
 )
-CHUNKS = tuple(one for one in SAMPLES if one.name.endswith(".sse") and one.path != V1_MESSAGES)
+CHUNKS = tuple(one for one in SAMPLES if one.name.endswith(".sse") and one.path in (V1_CHAT, V1_COMPLETIONS))
 """The streams in which usage may have to be hidden."""
 
 

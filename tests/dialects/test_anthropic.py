@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from proxy.dialects import Said
 from proxy.dialects.anthropic import AnthropicDialect, EventsMeter
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.errors import NotUnderstood
@@ -14,7 +15,7 @@ STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
 def read(body: bytes) -> Ask:
-    return DIALECT.read(endpoints.find("POST", "/v1/messages")[0], body, "")
+    return DIALECT.read(endpoints.find("POST", "/v1/messages")[0], Said(body))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from proxy.dialects.counts import MOST_SECONDS, MOST_TOKENS, Tally, count, object_in, prompt_floor, seconds
+from proxy.dialects.counts import MOST_SECONDS, MOST_TOKENS, Tally, count, floor_of, object_in, prompt_floor, seconds
 from proxy.vocabulary import Usage
 
 
@@ -76,3 +77,17 @@ def test_what_a_backend_says_is_an_object_or_nothing(text: bytes, found: Any) ->
 @given(some.binary())
 def test_no_bytes_make_the_reader_fail(text: bytes) -> None:
     assert isinstance(object_in(text), dict | None)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens"),
+    [
+        ([{"role": "user", "content": "why is the sky blue?"}], 4),
+        ([{"role": "user", "content": "hi"}] * 10, 12),
+        ([{"role": "user", "content": "look", "images": ["QUJD" * 100_000]}], 4),
+        ([{"role": "user", "content": "\u2603" * 10}], 2),
+        ("", 0),
+    ],
+)
+def test_the_least_of_a_prompt_is_reckoned_from_its_text_alone(prompt: object, tokens: int) -> None:
+    assert tokens == floor_of({"messages": json.dumps(prompt).encode()}, ["messages", "input"])

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from proxy.dialects import Meter, Said
 from proxy.dialects.table import DIALECTS
 from proxy.policy import endpoints
-from proxy.vocabulary import Ask
+from proxy.vocabulary import Ask, Usage
 from tests.dialects.recorded import CHUNKS, FOLDER, SAMPLES, Sample, cut, seen
 
 
@@ -38,12 +39,31 @@ def test_a_meter_says_what_is_true_of_the_sample(sample: Sample) -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-def test_what_is_not_hidden_passes_piece_by_piece_as_it_came(sample: Sample) -> None:
+def test_a_stream_passes_piece_by_piece_as_it_came_and_what_is_one_piece_is_held_until_it_is_whole(
+    sample: Sample,
+) -> None:
     meter = sample.meter()
     for piece in cut(sample.content, *range(0, len(sample.content), 7)):
-        assert piece == meter.feed(piece)
+        assert (piece if sample.streamed else b"") == meter.feed(piece)
 
-    assert b"" == meter.end()
+    assert (b"" if sample.streamed else sample.shown) == meter.end()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+@pytest.mark.parametrize("hides_usage", [True, False])
+def test_a_meter_says_whether_the_length_that_was_declared_still_holds(sample: Sample, hides_usage: bool) -> None:
+    meter = sample.meter(hides_usage=hides_usage)
+
+    assert meter.rewrites is (hides_usage and sample in CHUNKS)
+    assert meter.rewrites or sample.shown == seen(meter, sample.content).shown
+
+
+KINDS = {"v1-transcription.json": "application/json", "v1-transcription.txt": "text/plain; charset=utf-8"}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_ollamas_word_for_the_kind_of_an_answer_is_believed_but_for_a_transcript(sample: Sample) -> None:
+    assert KINDS.get(sample.name) == sample.meter().content_type
 
 
 @given(data=some.data())
@@ -86,9 +106,9 @@ def test_a_stream_that_stops_anywhere_is_never_dearer_than_whole_and_never_compl
 
 @given(some.sampled_from(SAMPLES), some.lists(some.binary(max_size=60), max_size=6))
 def test_no_rubbish_in_an_answer_makes_a_meter_fail(sample: Sample, rubbish: list[bytes]) -> None:
-    shown = seen(sample.meter(), *rubbish).shown
+    told = seen(sample.meter(), *rubbish)
 
-    assert b"".join(rubbish) == shown
+    assert told.shown == (b"".join(rubbish) if sample.streamed or told.complete else b"")
 
 
 HOSTILE = [
@@ -109,7 +129,8 @@ HOSTILE = [
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
 def test_what_cannot_be_read_passes_and_the_rest_is_read_on(sample: Sample, text: bytes) -> None:
     if not sample.streamed:
-        assert text == seen(sample.meter(), text).shown
+        alone = seen(sample.meter(), text)
+        assert alone.shown == (text if alone.complete else b"")
         return
     frame = b"%b\n" if sample.name.endswith(".ndjson") else b"data: %b\n\n"
     content = frame % text + sample.content
@@ -131,11 +152,90 @@ def test_before_anything_has_come_a_meter_knows_only_the_floor(sample: Sample) -
     assert not meter.usage.exact
 
 
-def test_lists_and_metadata_cost_nothing_and_are_whole_as_they_are() -> None:
-    for method, path in (("GET", "/api/tags"), ("POST", "/api/show"), ("GET", "/v1/models")):
-        endpoint, _ = endpoints.find(method, path)
-        told = seen(DIALECTS[endpoint.tongue].meter(Ask(endpoint, prompt_floor=9), streamed=False), b"what", b"ever")
+def meter_of(method: str, path: str) -> Meter:
+    endpoint, _ = endpoints.find(method, path)
+    ask = Ask(endpoint, prompt_floor=9)
+    return DIALECTS[endpoint.tongue].meter(ask, streamed=False, visible=lambda name: name.startswith("mine"))
 
-        assert (b"whatever", 0, 0) == (told.shown, told.usage.prompt_tokens, told.usage.completion_tokens)
-        assert told.complete
-        assert told.usage.exact
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/api/version"),
+        ("GET", "/v1/models/mine"),
+        ("POST", "/api/copy"),
+        ("DELETE", "/api/delete"),
+        ("HEAD", f"/api/blobs/sha256:{'0' * 64}"),
+        ("GET", "/api/status"),
+        ("POST", "/api/me"),
+        ("POST", "/api/experimental/web_search"),
+    ],
+)
+def test_what_costs_nothing_and_is_nobodys_secret_is_whole_as_it_comes(method: str, path: str) -> None:
+    meter = meter_of(method, path)
+
+    assert (False, True) == (meter.rewrites, meter.complete)
+    assert b"what" == meter.feed(b"what")
+    assert (b"ever", Usage()) == (seen(meter, b"ever").shown, meter.usage)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answer", "shown"),
+    [
+        (
+            "GET",
+            "/api/tags",
+            b'{"models":[{"name":"mine:1b","model":"mine:1b","size":7},{"name":"other","model":"other"}]}',
+            b'{"models":[{"name":"mine:1b","model":"mine:1b","size":7}]}',
+        ),
+        ("GET", "/api/ps", b'{"models":[{"name":"mine","model":"other"}]}', b'{"models":[]}'),
+        ("GET", "/api/tags", b'{"models":null}', b'{"models":[]}'),
+        (
+            "GET",
+            "/v1/models",
+            b'{"object":"list","data":[{"id":"other","created":1},{"id":"mine","created":2}]}',
+            b'{"object":"list","data":[{"id":"mine","created":2}]}',
+        ),
+        (
+            "POST",
+            "/api/show",
+            b'{"modelfile":"# x\\nFROM /root/x\\n","n":1.5}',
+            b'{"modelfile":"# x\\nFROM (a file on the server)\\n","n":1.5}',
+        ),
+        ("HEAD", "/api/tags", b"", b""),
+    ],
+)
+def test_lists_and_descriptions_cost_nothing_and_are_shown_once_they_have_been_looked_at(
+    method: str, path: str, answer: bytes, shown: bytes
+) -> None:
+    for size in (1, 1000):
+        meter = meter_of(method, path)
+
+        assert (True, False) == (meter.rewrites, meter.complete)
+        assert {b""} >= {meter.feed(piece) for piece in cut(answer, *range(0, len(answer), size))}
+        assert shown == meter.end()
+        assert (True, Usage()) == (meter.complete, meter.usage)
+
+
+@pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/v1/models"])
+@pytest.mark.parametrize("answer", [b'{"models":[{"name":"mi', b"<html>", b"[]", b'{"models":[]} x', b"null"])
+def test_a_list_that_cannot_be_looked_at_is_not_shown(path: str, answer: bytes) -> None:
+    told = seen(meter_of("GET", path), answer)
+
+    assert (b"", False) == (told.shown, told.complete)
+
+
+@pytest.mark.parametrize("path", ["/api/pull", "/api/push", "/api/create"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_transfers_lines_are_asked_for_in_any_case_and_shown_to_who_wants_them(path: str, stream: bool) -> None:
+    endpoint, _ = endpoints.find("POST", path)
+    body = b'{"model":"m","stream":%b}' % str(stream).lower().encode()
+    dialect = DIALECTS[endpoint.tongue]
+    ask = dialect.read(endpoint, Said(body))
+    lines = b'{"status":"pulling manifest"}\n{"status":"success"}\n'
+
+    assert (stream, b'{"model":"m","stream":true}') == (ask.stream, ask.body)
+    told = seen(dialect.meter(ask, streamed=True, visible=lambda _: True), lines)
+    assert told.shown == (lines if stream else b'{"status":"success"}')

@@ -3,6 +3,7 @@ import tracemalloc
 
 import pytest
 
+from proxy.dialects import Said
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.ollama import LinesMeter, OllamaDialect
 from proxy.errors import NotUnderstood
@@ -14,7 +15,7 @@ DIALECT = OllamaDialect()
 
 
 def read(body: bytes, path: str = "/api/chat") -> Ask:
-    return DIALECT.read(endpoints.find("POST", path)[0], body, "")
+    return DIALECT.read(endpoints.find("POST", path)[0], Said(body))
 
 
 @pytest.mark.parametrize(
@@ -75,21 +76,26 @@ def test_what_is_sent_on_is_written_anew_with_each_value_as_it_came() -> None:
         (b"{}", ""),
     ],
 )
-def test_a_model_is_shown_by_either_name_of_the_member_and_only_one_is_sent_on(body: bytes, model: str) -> None:
-    ask = read(body, "/api/show")
-
-    assert model == ask.model
-    assert "name" not in ask.fields
+@pytest.mark.parametrize("path", ["/api/show", "/api/pull", "/api/push", "/api/create"])
+def test_a_model_is_named_by_either_word_for_it(path: str, body: bytes, model: str) -> None:
+    assert model == read(body, path).model
 
 
-def test_the_older_name_of_the_member_means_nothing_elsewhere() -> None:
+def test_the_older_word_means_nothing_elsewhere() -> None:
     assert "" == read(b'{"name":"a"}').model
 
 
 def test_a_body_of_a_request_that_has_none_is_not_read() -> None:
     endpoint, _ = endpoints.find("GET", "/api/tags")
 
-    assert Ask(endpoint) == DIALECT.read(endpoint, b"rubbish", "")
+    assert Ask(endpoint) == DIALECT.read(endpoint, Said(b"rubbish"))
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST"])
+def test_what_a_path_names_is_kept_for_it(method: str) -> None:
+    endpoint, segment = endpoints.find(method, f"/api/blobs/sha256:{'0' * 64}")
+
+    assert Ask(endpoint, segment=segment) == DIALECT.read(endpoint, Said(segment=segment))
 
 
 def test_a_prompt_costs_by_its_length_at_the_least() -> None:

@@ -133,6 +133,73 @@ def test_a_value_keeps_its_bytes(text: str) -> None:
     assert b'{"a":' + text.encode() + b',"model":"m"}' == joined(strict_json.read_object(body, KNOWN))
 
 
+INNER_REFUSED = [
+    '{"messages":[{"Role":"system"}]}',
+    '{"messages":[{"role":"user","Content":"sesame"}]}',
+    '{"messages":[{"role":"user","role ":1,"CONTENT":[]}]}',
+    '{"messages":[{"content":[{"Type":"text"}]}]}',
+    '{"messages":[{"content":[{"type":"image_url","Image_URL":{}}]}]}',
+    '{"messages":[{"content":[{"image_url":{"URL":"sesame"}}]}]}',
+    '{"messages":[{"content":[{"source":{"Media_Type":"sesame"}}]}]}',
+    '{"messages":[{"Images":["sesame"]}]}',
+    '{"messages":[{"image\u017f":["sesame"]}]}',
+    '{"messages":[{"image\\u017f":["sesame"]}]}',
+    '{"messages":[{"thin\u212aing":"sesame"}]}',
+    '{"messages":[{"Tool_Calls":[]}]}',
+    '{"messages":[{"tool_calls":[{"Function":{}}]}]}',
+    '{"messages":[{"tool_calls":[{"function":{"Arguments":{}}}]}]}',
+    '{"tools":[{"Type":"web_search"}]}',
+    '{"tools":[{"type":"function","Function":{}}]}',
+    '{"tools":[{"function":{"Name":"sesame"}}]}',
+    '{"tools":[{"function":{"Parameters":{}}}]}',
+    '{"stream_options":{"Include_Usage":true}}',
+    '{"response_format":{"Type":"json_object"}}',
+    '{"response_format":{"json_schema":{"Schema":{}}}}',
+    '{"input":[{"Role":"user"}]}',
+    '{"input":[{"content":[{"Type":"input_image"}]}]}',
+    '{"x":[[[{"y":{"Role":"sesame"}}]]]}',
+    '{"Role":"sesame"}',
+]
+
+
+@pytest.mark.parametrize("body", INNER_REFUSED)
+def test_a_look_alike_inside_of_the_body_is_refused_too(body: str) -> None:
+    with pytest.raises(NotUnderstood) as refused:
+        strict_json.read_object(body.encode(), KNOWN)
+
+    assert MARK not in refused.value.message
+
+
+INNER_ACCEPTED = [
+    '{"messages":[{"role":"Role","content":"Content: Type"}]}',
+    '{"messages":[{"role":"user","Something":1,"anotherName":{"X-Y":2}}]}',
+    '{"tools":[{"type":"function","function":{"name":"f","parameters":{"properties":{"Name":{"Type":"string"}}}}}]}',
+    '{"tools":[{"name":"f","input_schema":{"properties":{"Content":{"Type":"x"}},"Required":["Content"]}}]}',
+    '{"messages":[{"tool_calls":[{"function":{"name":"f","arguments":{"Role":"x","URL":"y"}}}]}]}',
+    '{"messages":[{"content":[{"type":"tool_use","input":{"Type":"x","Content":{"Role":1}}}]}]}',
+    '{"format":{"properties":{"Name":{"Type":"string"}},"$defs":{"Text":{"Type":"x"}}}}',
+    '{"response_format":{"json_schema":{"name":"n","schema":{"properties":{"ID":{"type":"string"}}}}}}',
+    '{"options":{"Name":1,"STOP":["x"]}}',
+    '{"metadata":{"Role":"x","User_ID":"y"}}',
+    '{"parameters":{"Type":"x"},"files":{"Text.bin":"sha256:0"},"info":{"Name":"x"}}',
+]
+
+
+@pytest.mark.parametrize("body", INNER_ACCEPTED)
+def test_where_names_are_anybodys_any_spelling_passes(body: str) -> None:
+    assert json.loads(body) == json.loads(joined(strict_json.read_object(body.encode(), KNOWN)))
+
+
+@pytest.mark.parametrize("name", sorted(strict_json.INNER))
+def test_every_name_that_ollama_looks_for_inside_is_held_to_its_letters(name: str) -> None:
+    odd = [name.upper(), name.capitalize(), name.replace("s", LONG_S), name.replace("k", KELVIN)]
+    for spelling in {*odd} - {name}:
+        with pytest.raises(NotUnderstood):
+            strict_json.read_object(json.dumps({"messages": [{spelling: "x"}]}).encode(), KNOWN)
+
+    assert strict_json.read_object(json.dumps({"messages": [{name: "x"}]}).encode(), KNOWN)
+
+
 texts = some.text(some.characters(exclude_categories=["Cs"]), max_size=8)
 leaves = some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | texts
 values: some.SearchStrategy[Any] = some.recursive(

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects import Dialect
+from proxy.dialects import Dialect, Said
 from proxy.dialects.table import DIALECTS
 from proxy.policy.endpoints import ENDPOINTS
 from proxy.vocabulary import Tongue
@@ -45,7 +45,8 @@ def test_ollama_refuses_with_a_text(status: int) -> None:
 def test_openai_refuses_with_a_type_and_a_code(status: int, kind: str) -> None:
     error = {"message": MESSAGE, "type": kind, "param": None, "code": "some_code"}
 
-    assert {"error": error} == refused(OPENAI, status)
+    for tongue in (Tongue.OPENAI, Tongue.RESPONSES, Tongue.TRANSCRIPTION):
+        assert {"error": error} == refused(DIALECTS[tongue], status)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +106,18 @@ def test_anthropic_ends_a_broken_stream_with_an_event_of_that_name() -> None:
 
 @pytest.mark.parametrize(
     ("dialect", "path"),
-    [(OLLAMA, "/api/chat"), (OPENAI, "/v1/chat/completions"), (ANTHROPIC, "/v1/messages")],
-    ids=["ollama", "openai", "anthropic"],
+    [
+        (OLLAMA, "/api/chat"),
+        (OPENAI, "/v1/chat/completions"),
+        (DIALECTS[Tongue.RESPONSES], "/v1/responses"),
+        (ANTHROPIC, "/v1/messages"),
+    ],
+    ids=["ollama", "openai", "responses", "anthropic"],
 )
 def test_our_own_last_words_are_a_failure_to_our_own_meters(dialect: Dialect, path: str) -> None:
     (endpoint,) = (endpoint for endpoint in ENDPOINTS if endpoint.path == path)
-    ask = dialect.read(endpoint, b'{"model":"m","stream":true}', "")
-    meter = dialect.meter(ask, streamed=True)
+    ask = dialect.read(endpoint, Said(b'{"model":"m","stream":true}'))
+    meter = dialect.meter(ask, streamed=True, visible=lambda _: True)
     words = dialect.last_words("truncated", MESSAGE, "call-7")
 
     assert words == meter.feed(words) + meter.end()

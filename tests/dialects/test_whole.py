@@ -3,9 +3,11 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.whole import LONGEST_ANSWER, FreeMeter, WholeMeter
+from proxy.dialects.whole import LONGEST_ANSWER, EditedMeter, FreeMeter, WholeMeter
 from proxy.vocabulary import Usage
-from tests.dialects.recorded import seen
+from tests.dialects.recorded import cut, seen
+
+FLOOR = Usage(3, 0, exact=False)
 
 
 def told(answer: dict[str, Any]) -> Usage | None:
@@ -17,25 +19,38 @@ def told(answer: dict[str, Any]) -> Usage | None:
     [
         (b'{"n":7}', Usage(7, 0), True),
         (b' {"n":7}\r\n', Usage(7, 0), True),
-        (b'{"m":7}', Usage(3, 0, exact=False), True),
-        (b"", Usage(3, 0, exact=False), False),
-        (b'{"n":7', Usage(3, 0, exact=False), False),
-        (b'{"n":7}{"n":8}', Usage(3, 0, exact=False), False),
-        (b"<html>", Usage(3, 0, exact=False), False),
-        (b'[{"n":7}]', Usage(3, 0, exact=False), False),
+        (b'{"n":7,"done":true}', Usage(7, 0), True),
+        (b'{"n":7,"done":null}', Usage(7, 0), True),
+        (b'{"m":7}', FLOOR, True),
+        (b'{"m":{"done":false}}', FLOOR, True),
+        (b"{}", FLOOR, True),
+        (b'{"n":7,"done":false}', FLOOR, False),
+        (b"", FLOOR, False),
+        (b'{"n":7', FLOOR, False),
+        (b'{"n":7}{"n":8}', FLOOR, False),
+        (b"<html>", FLOOR, False),
+        (b'[{"n":7}]', FLOOR, False),
+        (b"null", FLOOR, False),
+        (b"[" * 100_000, FLOOR, False),
     ],
+    ids=lambda case: repr(case)[:30],
 )
-def test_an_answer_is_read_once_it_has_ended(answer: bytes, usage: Usage, complete: bool) -> None:
-    found = seen(WholeMeter(3, told), *(bytes([byte]) for byte in answer))
+def test_an_answer_is_held_read_once_it_has_ended_and_shown_only_if_it_is_one(
+    answer: bytes, usage: Usage, complete: bool
+) -> None:
+    meter = WholeMeter(3, told)
 
-    assert (answer, usage, complete, False) == (found.shown, found.usage, found.complete, found.failed)
+    assert {b""} >= {meter.feed(piece) for piece in cut(answer, *range(0, len(answer), 1 + len(answer) // 100))}
+    assert (answer if complete else b"") == meter.end()
+    assert (usage, complete, False) == (meter.usage, meter.complete, meter.failed)
+    assert (False, None) == (meter.rewrites, meter.content_type)
 
 
 def test_before_its_end_an_answer_costs_the_floor() -> None:
     meter = WholeMeter(3, told)
-    meter.feed(b'{"n":7}')
 
-    assert Usage(3, 0, exact=False) == meter.usage
+    assert b"" == meter.feed(b'{"n":7}')
+    assert FLOOR == meter.usage
     assert not meter.complete
 
 
@@ -55,16 +70,18 @@ def test_counts_are_found_behind_members_too_large_to_be_made_objects() -> None:
 def test_an_answer_too_long_to_hold_passes_and_costs_the_floor() -> None:
     piece = b" " * (1 << 20)
     meter = WholeMeter(3, told)
+    given = 0
     tracemalloc.start()
-    for _ in range(2 * LONGEST_ANSWER // len(piece)):
-        assert piece is meter.feed(piece)
+    for number in range(2 * LONGEST_ANSWER // len(piece)):
+        given += len(meter.feed(piece))
+        assert given == (0 if (number + 1) * len(piece) <= LONGEST_ANSWER else (number + 1) * len(piece))
     held, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
     assert held < len(piece)
-    assert most < LONGEST_ANSWER * 1.5
+    assert most < LONGEST_ANSWER * 2.5
     assert b"" == meter.end()
-    assert (Usage(3, 0, exact=False), True) == (meter.usage, meter.complete)
+    assert (FLOOR, True) == (meter.usage, meter.complete)
 
 
 def test_what_is_free_is_whole_from_the_beginning() -> None:
@@ -72,3 +89,37 @@ def test_what_is_free_is_whole_from_the_beginning() -> None:
 
     assert b"anything" == meter.feed(b"anything") + meter.end()
     assert (Usage(), True, False) == (meter.usage, meter.complete, meter.failed)
+
+
+def doubled(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "n": 2 * answer["n"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown", "complete"),
+    [
+        (b'{"n":7, "m":[1.50]}', b'{"n":14,"m":[1.5]}', True),
+        (b"", b"", True),
+        (b'{"n":7', b"", False),
+        (b"[]", b"", False),
+        (b"null", b"", False),
+        (b"\n", b"", False),
+    ],
+)
+def test_an_answer_that_is_seen_only_in_part_is_held_until_it_has_been_edited(
+    answer: bytes, shown: bytes, complete: bool
+) -> None:
+    meter = EditedMeter(doubled)
+
+    assert {b""} >= {meter.feed(bytes([byte])) for byte in answer}
+    assert not meter.complete
+    assert shown == meter.end()
+    assert (Usage(), complete, False, True) == (meter.usage, meter.complete, meter.failed, meter.rewrites)
+
+
+def test_an_answer_too_long_to_be_edited_is_not_shown() -> None:
+    meter = EditedMeter(doubled)
+    piece = b'{"n":7}'.ljust(LONGEST_ANSWER)
+
+    assert b"" == meter.feed(piece) + meter.feed(b" ") + meter.feed(b"x" * len(piece)) + meter.end()
+    assert not meter.complete

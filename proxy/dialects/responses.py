@@ -1,0 +1,117 @@
+"""OpenAI's ``/v1/responses`` as Ollama speaks it.
+
+A stream is whole only with ``response.completed``, which alone has the counts; no ``[DONE]`` follows. That event
+repeats all that was said and the caller's own instructions and tools, so that one line may be megabytes long.
+"""
+
+from typing import Any
+
+from proxy.dialects import Meter, Said, Visible, strict_json
+from proxy.dialects.counts import Tally, count, floor_of, object_in
+from proxy.dialects.events import Blocks, Event
+from proxy.dialects.openai import OpenAIDialect
+from proxy.dialects.whole import WholeMeter
+from proxy.vocabulary import Ask, Endpoint, Usage
+
+KNOWN = frozenset(
+    """model input instructions stream tools tool_choice temperature top_p max_output_tokens max_tool_calls text
+    reasoning truncation background conversation previous_response_id store include metadata parallel_tool_calls user
+    stream_options service_tier prompt prompt_cache_key safety_identifier top_logprobs logprobs
+    _debug_render_only""".split()
+)
+PROMPT = ("instructions", "input", "tools")
+LAST = b"event: response.completed"
+
+AFTER_ALL_OTHERS = 2**31 - 1
+"""The sequence number of our last words. How many events came before is not known here; typed clients want a
+number, and who sorts or resumes by it takes a low one for old."""
+
+
+class ResponsesDialect(OpenAIDialect):
+    """``/v1/responses``; it refuses as the rest of OpenAI's part does."""
+
+    def read(self, endpoint: Endpoint, said: Said) -> Ask:
+        fields = strict_json.read_object(said.body, KNOWN)
+        return Ask(
+            endpoint,
+            model=strict_json.text_of(fields, "model"),
+            stream=strict_json.flag_of(fields, "stream", bool(endpoint.streams)),
+            fields=fields,
+            prompt_floor=floor_of(fields, PROMPT),
+        )
+
+    def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
+        return ResponseMeter(ask.prompt_floor) if streamed else WholeMeter(ask.prompt_floor, usage_of)
+
+    def last_words(self, code: str, message: str, call_id: str) -> bytes:
+        """``response.failed`` is the event for it, but OpenAI's own library passes that on like any other event, as it
+        does ``error``. It raises only for a member ``error``, on whatever event: so this one has both."""
+        failed = {
+            "type": "response.failed",
+            "sequence_number": AFTER_ALL_OTHERS,
+            "response": {
+                "id": call_id,
+                "object": "response",
+                "status": "failed",
+                "error": {"code": "server_error", "message": message},
+                "output": [],
+            },
+            "error": {"message": message, "type": "api_error", "param": None, "code": code},
+        }
+        return b"event: response.failed\ndata: " + strict_json.dump(failed) + b"\n\n"
+
+
+class ResponseMeter:
+    """Watches a stream of events up to ``response.completed``."""
+
+    __slots__ = ("_blocks", "_tally", "complete", "failed")
+
+    rewrites = False
+    content_type: str | None = None
+
+    def __init__(self, prompt_floor: int) -> None:
+        self._blocks = Blocks()
+        self._tally = Tally(prompt_floor)
+        self.complete = False
+        self.failed = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        for event in self._blocks.feed(chunk):
+            self._see(event)
+        return chunk
+
+    def end(self) -> bytes:
+        self._see(self._blocks.rest())
+        return b""
+
+    def _see(self, event: Event) -> None:
+        if not event.data:
+            # Too long to be held: then its counts are lost, but the answer is whole where its framing is.
+            self.complete = self.complete or event.raw.startswith(LAST)
+            return
+        told = object_in(event.data)
+        if told is None:
+            return
+        match told.get("type"):
+            case "response.completed":
+                self.complete = True
+                response = told.get("response")
+                if isinstance(response, dict) and (usage := usage_of(response)):
+                    self._tally.tell(usage)
+            case "response.failed" | "error":
+                self.failed = True
+            case str(kind) if kind.endswith(".delta"):
+                self._tally.pieces += 1
+            case None if told.get("error"):  # The shape of the older routes.
+                self.failed = True
+
+    @property
+    def usage(self) -> Usage:
+        return self._tally.usage
+
+
+def usage_of(response: dict[str, Any]) -> Usage | None:
+    usage = response.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return Usage(prompt_tokens=count(usage.get("input_tokens")), completion_tokens=count(usage.get("output_tokens")))
