@@ -21,7 +21,8 @@ from proxy.admin.desk import Desk
 from proxy.auth import KeyStore, api_keys, pepper
 from proxy.auth.authenticator import Authenticator
 from proxy.auth.key_store_sql import SqlKeyStore
-from proxy.backends.http import HttpUpstream, Patience
+from proxy.backends.http import HttpBackend, Patience
+from proxy.backends.upstream import OneBackend
 from proxy.config import files
 from proxy.config.load import Loaded, load
 from proxy.config.settings import Settings
@@ -35,11 +36,13 @@ from proxy.ledger.line import Ledger
 from proxy.ledger.sql import SqlBook
 from proxy.ledger.writer import GroupWriter
 from proxy.limits import Unlimited
-from proxy.policy.models import canonical_pattern
+from proxy.policy.models import Name, canonical_pattern
+from proxy.policy.permit import Installed, read_tags
 from proxy.schema import database
 from proxy.telemetry import logs
 from proxy.vocabulary import Backend, Entry
-from proxy.web.app import FrontDoor, Manners, Server
+from proxy.web.app import FrontDoor, Server
+from proxy.web.manners import Manners
 
 
 def _now() -> datetime:
@@ -99,16 +102,17 @@ async def gate(settings: Settings, kept: Records, listeners: Sequence[Listener])
 
     Raises Misconfigured where it cannot listen.
     """
-    backend = Backend("ollama", settings.upstream)
     patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
-    upstream = HttpUpstream(backend, patience)
+    backend = HttpBackend(Backend("ollama", settings.upstream), patience)
+    upstream = OneBackend[Name, Installed](backend, read_tags, time.monotonic)
     writer = GroupWriter(kept.book)
     ledger = Ledger(writer, listeners, time.monotonic)
     authenticator = Authenticator(kept.keys, settings.plan_table(), pepper_of(settings), clock=time.monotonic, now=_now)
-    manners = Manners(settings.max_body, settings.body_timeout, settings.stall_timeout)
+    manners = Manners(settings.max_body, settings.body_timeout, settings.stall_timeout, origins=settings.cors_origins)
     gateway = Gateway(authenticator, Unlimited(), upstream, ledger)
     server = Server(FrontDoor(gateway, manners, now=_now, new_id=_new_id), manners)
     writing = asyncio.create_task(writer.run())
+    refreshing = asyncio.create_task(upstream.keep_fresh())
     try:
         listening = await _listen(server, settings)
         try:
@@ -119,11 +123,13 @@ async def gate(settings: Settings, kept: Records, listeners: Sequence[Listener])
             await ledger.idle(settings.drain_timeout)
             ledger.stopping = True
             await server.shutdown(1.0)
+            await ledger.idle(1.0)  # A call that is cut still takes what its backend has said already.
             await ledger.settled()
     finally:
+        refreshing.cancel()
         writer.close()
-        await writing
-        await upstream.close()
+        await asyncio.wait([writing, refreshing])
+        await backend.close()
 
 
 async def _listen(server: Server, settings: Settings) -> asyncio.Server:
@@ -133,7 +139,7 @@ async def _listen(server: Server, settings: Settings) -> asyncio.Server:
         raise Misconfigured(f"Cannot listen on {settings.listen}: {error.strerror or 'no such address'}.") from error
 
 
-async def _standing(settings: Settings, kept: Records, upstream: HttpUpstream, port: int) -> Standing:
+async def _standing(settings: Settings, kept: Records, upstream: OneBackend[Name, Installed], port: int) -> Standing:
     version = await upstream.version()
     live = [key for key in await kept.keys.all() if key.state(_now()) == "live"]
     return Standing(

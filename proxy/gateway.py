@@ -5,34 +5,33 @@ types force the order, for there is no ``Caller`` without authentication and no 
 """
 
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Protocol
 
+from proxy.dialects import Said
 from proxy.dialects.table import DIALECTS
 from proxy.ledger.line import Ledger
 from proxy.limits import Admission
 from proxy.policy import endpoints
-from proxy.policy.permit import may_use, permit
-from proxy.relay import Answer, relay
-from proxy.vocabulary import Ask, Call, Caller
+from proxy.policy.models import Name
+from proxy.policy.permit import InstalledModels, may_ask, may_see, permit, wanted
+from proxy.relay import Answer, Client, relay
+from proxy.vocabulary import Ask, Call, Caller, Endpoint, Takes, Upload
 
 
-class Door(Protocol):
-    """The client, as the story sees it."""
+class Door(Client, Protocol):
+    """The client, as the story sees it. What it takes (``relay.Client``):
 
-    async def body(self) -> bytes:
-        """The whole request body, at most once. Raises NotUnderstood where it is too large, too slow or encoded."""
+    ``begin`` sends the head of an answer, ``write`` a piece of it, ``end`` says that it is whole; ``break_off`` sends a
+    last piece and closes the connection without an end, so that nobody takes the answer for whole. All of them raise
+    ClientGone, and ClientStalled where the client does not take a piece in time.
+    """
 
-    async def begin(self, status: int, headers: dict[str, str]) -> None:
-        """Send the head of the answer. Raises ClientGone."""
+    async def body(self, endpoint: Endpoint) -> bytes:
+        """The whole body, decoded, at most once. Raises NotUnderstood where it is too large, too slow or encoded."""
 
-    async def write(self, piece: bytes) -> None:
-        """Send a piece of it. Raises ClientGone, or ClientStalled where the client does not take it in time."""
-
-    async def end(self) -> None:
-        """The answer is whole."""
-
-    async def break_off(self, piece: bytes) -> None:
-        """Send a last piece and close the connection without an end, so that nobody takes the answer for whole."""
+    def upload(self, most: int | None) -> Upload:
+        """A body that is passed on as it comes. Raises NotUnderstood where it is known to be too large or encoded."""
 
 
 class Authenticate(Protocol):
@@ -46,7 +45,13 @@ class Limiter(Protocol):
 
 
 class Upstream(Protocol):
-    def open(self, ask: Ask) -> AbstractAsyncContextManager[Answer]:
+    async def installed(self, name: Name | None) -> InstalledModels:
+        """What the backend has, looked up anew if this name is not among it; without a name, what is known by now.
+
+        Raises BackendFailed while nothing is known.
+        """
+
+    def open(self, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[Answer]:
         """Ask, and wait for the head of a good answer; leaving early closes the connection. Raises BackendFailed."""
 
 
@@ -65,16 +70,18 @@ class Gateway:
             line.endpoint = endpoints.known(call.method, call.path)
             caller = line.caller = await self._authenticate.caller(call.secrets)
             endpoint, segment = endpoints.find(call.method, call.path)
-            may_use(caller, endpoint)
-            body = await door.body() if endpoint.method == "POST" else b""
+            may_ask(caller, endpoint)
+            body = await door.body(endpoint) if endpoint.takes in (Takes.JSON, Takes.FORM) else b""
             line.bytes_in = len(body)
             dialect = DIALECTS[endpoint.tongue]
-            ask = line.ask = dialect.read(endpoint, body, segment)
-            ask = line.ask = permit(caller, ask)
+            asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment))
+            installed = await self._upstream.installed(wanted(caller, asked))
+            ask = line.ask = permit(caller, asked, installed)
             async with self._limiter.admit(caller, ask) as admission:
                 try:
+                    upload = door.upload(ask.most_bytes) if endpoint.takes is Takes.BYTES else None
                     with line.asking():
-                        async with self._upstream.open(ask) as answer:
-                            await relay(answer, ask, dialect, door, line)
+                        async with self._upstream.open(ask, upload) as answer:
+                            await relay(answer, ask, dialect, door, line, partial(may_see, caller, installed))
                 finally:
                     admission.settle(line.usage)

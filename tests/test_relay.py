@@ -5,10 +5,10 @@ import pytest
 
 from proxy.vocabulary import Outcome, Tongue, Usage
 from tests.conftest import Gate, OpenGate
-from tests.fakes.answers import NATIVE_LINES, NDJSON, OPENAI_EVENTS, SSE, STREAMS, line, question, streamed
+from tests.fakes.answers import NATIVE_LINES, NDJSON, OPENAI_EVENTS, SSE, STREAMS, WHOLE, line, question, streamed
 from tests.fakes.upstream import ABORT, CLOSE, LAST_CHUNK, RecordingUpstream, Step, chunk, head, streaming, whole
 
-TONGUES = pytest.mark.parametrize("tongue", list(Tongue))
+TONGUES = pytest.mark.parametrize("tongue", list(STREAMS))
 
 
 def asking(gate: Gate, tongue: Tongue) -> bytes:
@@ -25,11 +25,13 @@ def said_of_failure(tongue: Tongue, tail: bytes) -> str:
     match tongue:
         case Tongue.OLLAMA:
             return str(json.loads(last)["error"])
-        case Tongue.OPENAI:
-            return str(json.loads(last.removeprefix(b"data: "))["error"]["message"])
-        case Tongue.ANTHROPIC:
+        case Tongue.RESPONSES if last.startswith(b"data: "):
+            assert b"event: response.failed\ndata: " in tail
+            failed = json.loads(last.removeprefix(b"data: "))
+            assert failed["error"]["message"] == failed["response"]["error"]["message"]
+        case Tongue.ANTHROPIC if last.startswith(b"data: "):
             assert b"event: error\ndata: " in tail
-            return str(json.loads(last.removeprefix(b"data: "))["error"]["message"])
+    return str(json.loads(last.removeprefix(b"data: "))["error"]["message"])
 
 
 @TONGUES
@@ -124,22 +126,51 @@ async def test_a_stream_that_breaks_off_looks_broken(
     assert entry.usage.completion_tokens >= 1
 
 
-async def test_an_answer_of_one_object_that_breaks_off_gets_no_second_one(
-    gate: Gate, upstream: RecordingUpstream
+ONE_OBJECT = {
+    "/api/chat": Tongue.OLLAMA,
+    "/v1/chat/completions": Tongue.OPENAI,
+    "/v1/responses": Tongue.RESPONSES,
+    "/v1/messages": Tongue.ANTHROPIC,
+}
+
+
+@pytest.mark.parametrize("path", ONE_OBJECT)
+@pytest.mark.parametrize(
+    "framing", [("Transfer-Encoding: chunked",), ("Content-Length: 100",)], ids=["chunks", "short"]
+)
+async def test_an_answer_of_one_object_that_breaks_off_was_never_begun(
+    gate: Gate, upstream: RecordingUpstream, path: str, framing: tuple[str, ...]
 ) -> None:
-    upstream.says(streaming("application/json"), chunk(b'{"choices": ['), CLOSE)
-    told = await gate.ask(gate.post("/v1/chat/completions", question()))
+    came = WHOLE[ONE_OBJECT[path]][:-5]
+    upstream.says(head("Content-Type: application/json", *framing), chunk(came) if "chunked" in framing[0] else came)
+    upstream.says(*upstream.script, CLOSE)
+    told = await gate.ask(gate.post(path, question(stream=False)))
+    entry = await gate.entry()
 
-    assert (b'{"choices": [', False) == (told.body, told.clean)
-    assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
+    assert (502, True, "application/json") == (told.status, told.clean, told.fields["content-type"])
+    assert "broke off" in said_of_failure(ONE_OBJECT[path], told.body)
+    assert (Outcome.BACKEND_FAILED, "backend_broke_off", 502) == (entry.outcome, entry.reason, entry.status)
+    assert not entry.usage.exact
 
 
-async def test_an_answer_with_a_length_that_breaks_off_stays_short(gate: Gate, upstream: RecordingUpstream) -> None:
-    upstream.says(head("Content-Type: application/json", "Content-Length: 100"), b'{"choices": [', CLOSE)
-    told = await gate.ask(gate.post("/v1/chat/completions", question()))
+@pytest.mark.parametrize("path", ONE_OBJECT)
+async def test_an_object_that_ends_politely_before_its_end_is_no_answer(
+    gate: Gate, upstream: RecordingUpstream, path: str
+) -> None:
+    upstream.says(whole(WHOLE[ONE_OBJECT[path]][:-5]))
+    told = await gate.ask(gate.post(path, question(stream=False)))
 
-    assert (b'{"choices": [', False) == (told.body, told.clean)
-    assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
+    assert (502, True) == (told.status, told.clean)
+    assert "before it was complete" in said_of_failure(ONE_OBJECT[path], told.body)
+    assert Outcome.TRUNCATED == (await gate.entry()).outcome
+
+
+async def test_an_answer_that_ollama_could_not_finish_is_no_answer(gate: Gate, upstream: RecordingUpstream) -> None:
+    upstream.says(whole(b'{"model":"llama3.2:1b","message":{"role":"assistant","content":"Be"},"done":false}'))
+    told = await gate.ask(gate.post("/api/chat", question(stream=False)))
+
+    assert 502 == told.status
+    assert (Outcome.TRUNCATED, "truncated") == ((entry := await gate.entry()).outcome, entry.reason)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +178,11 @@ async def test_an_answer_with_a_length_that_breaks_off_stays_short(gate: Gate, u
     [
         ("/api/chat", NDJSON, line(error="the model crashed")),
         ("/v1/chat/completions", SSE, b'data: {"error":{"message":"the model crashed"}}\n\n'),
+        (
+            "/v1/responses",
+            SSE,
+            b'event: response.failed\ndata: {"type":"response.failed","response":{"status":"failed"}}\n\n',
+        ),
         ("/v1/messages", SSE, b'event: error\ndata: {"type":"error","error":{"message":"the model crashed"}}\n\n'),
     ],
 )
@@ -196,7 +232,7 @@ async def test_only_fields_that_mean_the_same_to_the_client_come_back(gate: Gate
     told = await gate.ask(gate.get("/api/tags"))
 
     own = {"server", "date", "x-request-id"}
-    assert {"content-type", "content-length", "cache-control"} == told.fields.keys() - own
+    assert {"content-type", "transfer-encoding", "cache-control"} == told.fields.keys() - own
     assert b"CANARY" not in told.head
     assert "no-cache" == told.fields["cache-control"]
 
@@ -230,3 +266,72 @@ async def test_a_client_that_hangs_up_on_the_last_words_was_served(
 
     assert (Outcome.SERVED, 200, None) == (entry.outcome, entry.status, entry.reason)
     assert Usage(26, 3) == entry.usage
+
+
+LOADED = [{"name": "llama3.2:1b", "model": "llama3.2:1b", "context_length": 26}]
+
+
+@pytest.mark.parametrize(
+    ("path", "holds", "cut"),
+    [(path, holds, cut) for path in ONE_OBJECT for holds, cut in ((25, True), (26, True), (27, False), (None, False))],
+)
+async def test_a_prompt_that_reached_the_end_of_the_context_is_marked(
+    open_gate: OpenGate, upstream: RecordingUpstream, path: str, holds: int | None, cut: bool
+) -> None:
+    upstream.loaded = [{**LOADED[0], "context_length": holds}]
+    gate = await open_gate()
+    upstream.says(whole(WHOLE[ONE_OBJECT[path]]))
+    told = await gate.ask(gate.post(path, question(stream=False)))
+
+    assert ("yes" if cut else None) == told.fields.get("x-llamagate-prompt-cut")
+    assert cut is (await gate.entry()).prompt_cut
+
+
+@TONGUES
+async def test_a_stream_whose_prompt_was_cut_is_marked_in_the_ledger(
+    open_gate: OpenGate, upstream: RecordingUpstream, tongue: Tongue
+) -> None:
+    upstream.loaded = LOADED
+    gate = await open_gate()
+    upstream.says(*streamed(STREAMS[tongue][1], STREAMS[tongue][2]))
+    short = await gate.ask(asking(gate, tongue))
+    long = await gate.ask(
+        gate.post(STREAMS[tongue][0], question(stream=True, system="why? " * 50, prompt="why? " * 50))
+    )
+
+    assert None is short.fields.get("x-llamagate-prompt-cut")
+    assert (200, True) == (long.status, long.clean)
+    assert [True, True] == [(await gate.entry()).prompt_cut for _ in range(2)]
+
+
+async def test_a_stream_whose_prompt_is_plainly_too_long_says_so_at_once(
+    open_gate: OpenGate, upstream: RecordingUpstream
+) -> None:
+    upstream.loaded = LOADED
+    gate = await open_gate()
+    upstream.says(*streamed(NDJSON, NATIVE_LINES))
+    messages = [{"role": "user", "content": "why is the sky blue? " * 50}]
+    told = await gate.ask(gate.post("/api/chat", question(messages=messages)))
+
+    assert "likely" == told.fields["x-llamagate-prompt-cut"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "told"),
+    [
+        ("/api/chat", {"messages": []}, False),
+        ("/api/generate", {"prompt": "x", "truncate": True}, False),
+        ("/api/embed", {"input": "x"}, False),
+        ("/v1/chat/completions", {"messages": []}, None),
+    ],
+)
+async def test_a_plan_may_have_long_prompts_refused_where_ollama_can(
+    open_gate: OpenGate, upstream: RecordingUpstream, path: str, said: dict[str, object], told: bool | None
+) -> None:
+    gate = await open_gate(plans={"default": {"truncation": "refuse"}})
+    upstream.says(whole(b'{"error":"the input length exceeds the context length"}', status="400 Bad Request"))
+    refused = await gate.ask(gate.post(path, {"model": "llama3.2:1b", **said}))
+
+    assert told is json.loads(upstream.asked[0].body).get("truncate")
+    assert 400 == refused.status
+    assert b"Shorten it, or ask for a model that holds more." in refused.body

@@ -5,7 +5,13 @@ Ollama checks Host and Origin, trusts X-Forwarded-*, and relays whatever it gets
 
 from urllib.parse import urlsplit
 
-from proxy.vocabulary import Ask
+from proxy.vocabulary import BOUNDARY, Ask, Takes
+
+BODIES = {
+    Takes.JSON: "application/json",
+    Takes.FORM: f"multipart/form-data; boundary={BOUNDARY}",
+    Takes.BYTES: "application/octet-stream",
+}
 
 
 def forwarded(ask: Ask, url: str) -> dict[str, str]:
@@ -16,6 +22,6 @@ def forwarded(ask: Ask, url: str) -> dict[str, str]:
         "Accept-Encoding": "identity",  # A relayed cloud answer would come compressed, and nobody could meter it.
         "User-Agent": "llamagate",
     }
-    if ask.endpoint.method == "POST":
-        said["Content-Type"] = "application/json"
+    if (kind := BODIES.get(ask.endpoint.takes)) is not None:
+        said["Content-Type"] = kind
     return said

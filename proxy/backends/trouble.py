@@ -1,13 +1,24 @@
 """What a backend's refusal means to the caller. Nothing in this module does I/O."""
 
 import json
+import re
 
-from proxy.errors import BackendFailed, BackendRefused
+from proxy.errors import BackendFailed, BackendRefused, ModelServerBusy
 
 MOST_BYTES = 64 * 1024
 """Of an error's body that are read."""
 LONGEST_MESSAGE = 500
 PASSED_ON = range(400, 600)
+TOO_LONG = "Shorten it, or ask for a model that holds more."
+
+# What Ollama says with a 500 may hold a path, a stack or another caller's words; these say nothing but what they say.
+HARMLESS = re.compile(
+    r"model requires more system memory|out of memory|does not support|llama runner process has terminated"
+    r"|option \S+ must be of type|timed out waiting for|model failed to load|unable to load model",
+    re.IGNORECASE,
+)
+ON_DISK = re.compile(r"(?:[A-Za-z]:\\|~?/)(?:[^\s\"':]+[\\/])[^\s\"':]*")
+ADDRESS = re.compile(r"\b[a-z]+://\S+")
 
 
 def refusal(status: int, body: bytes) -> BackendFailed:
@@ -21,6 +32,14 @@ def refusal(status: int, body: bytes) -> BackendFailed:
         return BackendFailed()  # A redirect, an upgrade, or a refusal of the gate itself: not the caller's doing.
     if status in (401, 407):
         return BackendRefused(502, "The model server is not signed in to what this model needs.")
+    if status == 405:
+        return BackendFailed()
+    if status == 503:
+        return ModelServerBusy()
+    if message and "context length" in message:
+        return BackendRefused(status, f"{message.rstrip('.')}. {TOO_LONG}")
+    if status >= 500 and not (message and HARMLESS.search(message)):
+        return BackendRefused(status, "The model server failed on this request.")
     return BackendRefused(status, message)
 
 
@@ -36,7 +55,8 @@ def _sentence(body: bytes) -> str | None:
             try:
                 told = json.loads(told)
             except (ValueError, RecursionError):
-                break
+                return None
     if not isinstance(told, str) or not told.strip():
         return None
-    return "".join(letter if letter.isprintable() else " " for letter in told[:LONGEST_MESSAGE])
+    harmless = ADDRESS.sub("(an address)", ON_DISK.sub("(a file)", told[:LONGEST_MESSAGE]))
+    return "".join(letter if letter.isprintable() else " " for letter in harmless)

@@ -34,4 +34,6 @@ def facts(entry: Entry) -> dict[str, Fact]:
         "bytes_in": entry.bytes_in,
         "bytes_out": entry.bytes_out,
         "peer": entry.peer,
+        "changes": ", ".join(entry.changes) or None,
+        "prompt_cut": entry.prompt_cut,
     }

@@ -45,6 +45,9 @@ class Line:
         self.endpoint: Endpoint | None = None
         self.ask: Ask | None = None
         self.meter: Metered | None = None
+        self.prompt_cut = False
+        self.failure: GateError | None = None
+        """Why the answer broke off, noted at once: closing the connection cancels the call, and would hide it."""
         self.told_all = False
         """The client has the last words of a stream, and only its formal end is missing."""
         self._asked = False
@@ -71,9 +74,14 @@ class Line:
 
     def sends(self, count: int) -> None:
         """So many bytes of the answer's body are handed over now."""
-        if self._first_byte is None:
+        if self._first_byte is None and count:
             self._first_byte = self._clock() - self._opened
         self.bytes_out += count
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has been told that its answer is coming."""
+        return self._status is not None
 
     @property
     def usage(self) -> Usage:
@@ -108,6 +116,8 @@ class Line:
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
             peer=self.call.peer,
+            changes=ask.changes if ask else (),
+            prompt_cut=self.prompt_cut,
         )
 
 
@@ -140,8 +150,9 @@ class Ledger:
             raise
         except asyncio.CancelledError:
             # A call is cancelled when its client has gone, or when the gate itself cannot wait for it any longer.
-            if not self.stopping:
-                outcome, error = Outcome.CLIENT_LEFT, ClientGone()
+            if not self.stopping or line.failure is not None:
+                error = line.failure or ClientGone()
+                outcome = outcome_of(error)
             raise
         finally:
             if outcome is Outcome.CLIENT_LEFT and line.told_all:
@@ -179,6 +190,8 @@ def shown(name: str) -> str:
 def outcome_of(error: GateError) -> Outcome:
     match error:
         case Refused():
+            return Outcome.REFUSED
+        case BackendRefused() if error.status < 500:  # The model server refused what the caller asked.
             return Outcome.REFUSED
         case ClientStalled():
             return Outcome.CLIENT_STALLED

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     case,
+    false,
     func,
     select,
 )
@@ -56,6 +57,8 @@ calls = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Column("peer", String(64), nullable=False),
+    Column("changes", String),
+    Column("prompt_cut", Boolean, nullable=False, server_default=false()),
 )
 
 _GROUPED: dict[str, ColumnElement[Any]] = {
@@ -167,6 +170,8 @@ def _row(entry: Entry) -> dict[str, Any]:
         "bytes_in": entry.bytes_in,
         "bytes_out": entry.bytes_out,
         "peer": entry.peer,
+        "changes": ", ".join(entry.changes) or None,
+        "prompt_cut": entry.prompt_cut,
     }
 
 
@@ -197,6 +202,8 @@ def _entry(row: RowMapping) -> Entry:
         bytes_in=row["bytes_in"],
         bytes_out=row["bytes_out"],
         peer=row["peer"],
+        changes=tuple(filter(None, (row["changes"] or "").split(", "))),
+        prompt_cut=row["prompt_cut"],
     )
 
 

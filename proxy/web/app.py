@@ -6,7 +6,6 @@ it came. Its own error page quotes the line that it could not parse, credentials
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
@@ -14,21 +13,13 @@ from proxy.auth.credentials import presented
 from proxy.errors import GateError, NotUnderstood
 from proxy.gateway import Gateway
 from proxy.vocabulary import Call, Now
+from proxy.web import cors
 from proxy.web.door import OURS, HttpDoor
+from proxy.web.manners import Manners
 from proxy.web.refusals import rendered
 
 SPOKEN = (HttpVersion10, HttpVersion11)
 NOT_SPOKEN = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """What is asked of clients: bytes and seconds."""
-
-    max_body: int
-    body_timeout: float = 60.0
-    stall_timeout: float = 60.0
-    keepalive_timeout: float = 75.0
 
 
 class FrontDoor:
@@ -48,6 +39,10 @@ class FrontDoor:
                 request.transport.write(NOT_SPOKEN)
                 request.transport.close()
             return web.Response(status=505)
+        origins = self._manners.origins
+        if origins and cors.is_preflight(request.method, request.headers):
+            # A browser's question whether it may ask: not a call, and nobody's to be charged.
+            return web.Response(status=204, headers={**cors.on_preflight(request.headers, origins), **OURS})
         call = Call(
             id=self._new_id(),
             at=self._now(),
@@ -55,14 +50,9 @@ class FrontDoor:
             path=request.raw_path.partition("?")[0],
             secrets=presented(request.headers.items()),
             peer=_address(request),
+            content_type=request.headers.get("Content-Type", ""),
         )
-        door = HttpDoor(
-            request,
-            call.id,
-            max_body=self._manners.max_body,
-            body_timeout=self._manners.body_timeout,
-            stall_timeout=self._manners.stall_timeout,
-        )
+        door = HttpDoor(request, call.id, self._manners, cors.on_answers(request.headers.get("Origin"), origins))
         try:
             await self._gateway.answer(call, door)
         except GateError as error:

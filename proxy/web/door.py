@@ -1,11 +1,16 @@
 """The client as the story sees it, over one request of aiohttp's server."""
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from aiohttp import ClientConnectionError, hdrs, web
 from aiohttp.http import HttpProcessingError
 
+from proxy.dialects import codings
 from proxy.errors import BodyTooLarge, BodyTooSlow, ClientGone, ClientStalled, EncodingUnknown, GateError, NotUnderstood
+from proxy.vocabulary import Endpoint, Upload
+from proxy.web.manners import Manners
 from proxy.web.refusals import rendered
 
 CALL_ID = "X-Request-Id"
@@ -16,14 +21,12 @@ OURS = {"Server": "llamagate"}
 class HttpDoor:
     """A ``Door``. After ``begin`` nothing can be refused any more; whatever is raised then ends in an unclean end."""
 
-    def __init__(
-        self, request: web.BaseRequest, call_id: str, *, max_body: int, body_timeout: float, stall_timeout: float
-    ) -> None:
+    def __init__(self, request: web.BaseRequest, call_id: str, manners: Manners, said: Mapping[str, str]) -> None:
+        """``said`` are header fields that every answer to this request carries."""
         self._request = request
+        self._said = {**said, **OURS, CALL_ID: call_id}
         self._call_id = call_id
-        self._max_body = max_body
-        self._body_timeout = body_timeout
-        self._stall_timeout = stall_timeout
+        self._manners = manners
         self.response: web.StreamResponse | None = None
 
     @property
@@ -33,81 +36,105 @@ class HttpDoor:
             raise RuntimeError("nothing has been answered yet")
         return self.response
 
-    async def body(self) -> bytes:
-        coding = self._request.headers.get(hdrs.CONTENT_ENCODING, "identity")
-        if coding.strip().lower() != "identity":
+    async def body(self, endpoint: Endpoint) -> bytes:
+        coding = self._request.headers.get(hdrs.CONTENT_ENCODING, "")
+        if not codings.accepts(endpoint, coding):
             raise EncodingUnknown
-        length = self._request.content_length
-        if length is not None and length > self._max_body:
-            raise BodyTooLarge
-        await self._invited()
+        most = self._manners.max_body
+        self._bearable(most)
         read = bytearray()
         try:
-            async with asyncio.timeout(self._body_timeout):
-                while piece := await self._request.content.readany():
+            async with asyncio.timeout(self._manners.body_timeout):
+                async for piece in self._pieces(most):
                     read += piece
-                    if len(read) > self._max_body:
-                        raise BodyTooLarge
         except TimeoutError as error:
             raise BodyTooSlow from error
+        return codings.decoded(bytes(read), coding, most)
+
+    def upload(self, most: int | None) -> Upload:
+        if self._request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+            raise EncodingUnknown
+        self._bearable(most)
+        return Upload(self._uploaded(most), self._request.content_length)
+
+    async def _uploaded(self, most: int | None) -> AsyncIterator[bytes]:
+        pieces = self._pieces(most)
+        while True:
+            try:
+                async with asyncio.timeout(self._manners.body_timeout):
+                    piece = await anext(pieces, None)
+            except TimeoutError as error:
+                raise BodyTooSlow from error
+            if piece is None:
+                return
+            yield piece
+
+    def _bearable(self, most: int | None) -> None:
+        length = self._request.content_length
+        if most is not None and length is not None and length > most:
+            raise BodyTooLarge
+
+    async def _pieces(self, most: int | None) -> AsyncIterator[bytes]:
+        """The body as it arrives. A client that waits to be asked for it is asked, now that it is known."""
+        if self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and self._request.transport:
+            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        count = 0
+        try:
+            while piece := await self._request.content.readany():
+                count += len(piece)
+                if most is not None and count > most:
+                    raise BodyTooLarge
+                yield piece
         except (web.RequestPayloadError, HttpProcessingError) as error:
             raise NotUnderstood("The request body is not well-formed HTTP.") from error
         except (ClientConnectionError, ConnectionError) as error:
             raise ClientGone from error
-        return bytes(read)
-
-    async def _invited(self) -> None:
-        """A client that waits for it is told to go on, now that it is known and its length is bearable (M8)."""
-        if self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and self._request.transport:
-            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def begin(self, status: int, headers: dict[str, str]) -> None:
-        self.response = response = web.StreamResponse(
-            status=status, headers={**headers, **OURS, CALL_ID: self._call_id}
-        )
-        try:
-            await response.prepare(self._request)
-        except ConnectionError as error:
-            raise ClientGone from error
+        self.response = web.StreamResponse(status=status, headers={**headers, **self._said})
+        async with self._taken():
+            await self.response.prepare(self._request)
 
     async def write(self, piece: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._stall_timeout):
-                await self.begun.write(piece)
-        except TimeoutError as error:
-            self._abort()
-            raise ClientStalled from error
-        except ConnectionError as error:
-            raise ClientGone from error
+        async with self._taken():
+            await self.begun.write(piece)
 
     async def end(self) -> None:
-        try:
-            async with asyncio.timeout(self._stall_timeout):
-                await self.begun.write_eof()
-        except TimeoutError as error:
-            self._abort()
-            raise ClientStalled from error
-        except ConnectionError as error:
-            raise ClientGone from error
+        async with self._taken():
+            await self.begun.write_eof()
 
     async def break_off(self, piece: bytes) -> None:
-        if self.begun.content_length is None and piece:  # Else the head has promised how many bytes there are.
+        if piece and self.begun.content_length is None:  # Else the head has promised how many bytes there are.
             await self.write(piece)
-        if self._request.transport is not None:
-            self._request.transport.close()  # What is written still goes out; the final chunk never does.
+        self._close()
 
     async def refuse(self, error: GateError) -> web.StreamResponse:
         """Say no, if there is still somebody to hear it; the connection stays usable where that is safe."""
         if self.response is not None:
-            if self._request.transport is not None:
-                self._request.transport.close()
+            self._close()
             return self.response
         status, headers, body = rendered(error, self._request.raw_path.partition("?")[0], self._call_id)
-        response = web.Response(status=status, headers={**headers, **OURS, CALL_ID: self._call_id}, body=body)
+        response = web.Response(status=status, headers={**headers, **self._said}, body=body)
         if not self._request.content.is_eof() and self._request.body_exists:
             response.force_close()  # Nobody will read the rest of that body.
         return response
 
-    def _abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()
+    @asynccontextmanager
+    async def _taken(self) -> AsyncIterator[None]:
+        """Whether the client takes what is sent, and in time."""
+        try:
+            async with asyncio.timeout(self._manners.stall_timeout):
+                yield
+        except TimeoutError as error:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ClientStalled from error
+        except ConnectionError as error:
+            raise ClientGone from error
+
+    def _close(self) -> None:
+        """What is written still goes out; the end of the answer never does."""
+        transport = self._request.transport
+        if transport is not None:
+            transport.close()
+            asyncio.get_running_loop().call_later(self._manners.stall_timeout, transport.abort)  # If nobody reads it.

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -148,6 +149,15 @@ async def test_a_key_is_looked_up_once_in_half_a_second() -> None:
     assert [KEY_ID] == keys.asked
 
 
+async def test_who_come_together_wait_for_the_same_look_up() -> None:
+    keys = Asked(KEY)
+    knows = authenticator(keys)
+    callers = await asyncio.gather(*(knows.caller((SECRET,)) for _ in range(20)))
+
+    assert {"alice"} == {caller.user for caller in callers}
+    assert [KEY_ID] == keys.asked
+
+
 async def test_a_remembered_key_does_not_let_a_wrong_secret_in() -> None:
     one = authenticator(Asked(KEY))
     await one.caller((SECRET,))
@@ -234,3 +244,9 @@ async def test_a_refusal_tells_nothing_of_what_was_presented() -> None:
         error = await refusal(FakeKeys(KEY), *secrets)
 
         assert KEY_ID not in f"{error!r} {error.message} {error.headers}"
+
+
+@pytest.mark.parametrize("said", ["ollama", "OLLAMA", "EMPTY", "sk-no-key-required"])
+async def test_a_placeholder_for_a_key_is_told_its_cure(said: str) -> None:
+    assert "placeholder" in (await refusal(FakeKeys(), said)).message
+    assert (await refusal(FakeKeys(), said)).code == (await refusal(FakeKeys())).code

@@ -2,13 +2,13 @@ import pytest
 
 from proxy.backends.headers import forwarded
 from proxy.policy.endpoints import ENDPOINTS
-from proxy.vocabulary import Ask, Endpoint
+from proxy.vocabulary import Ask, Endpoint, Takes
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_a_backend_is_told_no_more_than_it_needs(endpoint: Endpoint) -> None:
     said = forwarded(Ask(endpoint), "http://gpu:11434")
-    typed = {"Content-Type"} if endpoint.method == "POST" else set()
+    typed = set() if endpoint.takes is Takes.NOTHING else {"Content-Type"}
 
     assert {"Host", "Accept", "Accept-Encoding", "User-Agent"} | typed == said.keys()
     assert ("gpu:11434", "identity") == (said["Host"], said["Accept-Encoding"])

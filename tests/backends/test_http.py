@@ -13,7 +13,7 @@ REFUSALS = {
     "404": (whole(b'{"error":"model \'x\' not found"}', status="404 Not Found"), 404, "model 'x' not found"),
     "nested 400": (whole(NESTED, status="400 Bad Request"), 400, "bad input"),
     "403 without a word": (whole(b"", "", status="403 Forbidden"), 502, None),
-    "405 of the framework": (whole(b"405 method not allowed", "text/plain", status="405 No"), 405, None),
+    "405 of the framework": (whole(b"405 method not allowed", "text/plain", status="405 No"), 502, None),
     "redirect": (whole(b"", "", "Location: http://127.0.0.1:1/api/pull", status="301 Moved"), 502, None),
     "500 without a word": (whole(b"", "", status="500 Internal Server Error"), 500, None),
     "busy": (
@@ -22,7 +22,7 @@ REFUSALS = {
             status="503 Service Unavailable",
         ),
         503,
-        "server busy, please try again.  maximum pending requests exceeded",
+        "The model server is busy. Try again shortly.",
     ),
     "not signed in": (
         whole(b'{"error":"unauthorized","signin_url":"https://x.example/CANARY"}', status="401 Unauthorized"),
@@ -47,7 +47,7 @@ async def test_a_refusal_of_the_backend_is_said_in_the_callers_dialect(
 ) -> None:
     answer, status, words = REFUSALS[name]
     upstream.says(answer)
-    for path in ("/api/chat", "/v1/chat/completions", "/v1/messages"):
+    for path in ("/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"):
         told = await gate.ask(gate.post(path, question()))
         entry = await gate.entry()
 
@@ -56,8 +56,9 @@ async def test_a_refusal_of_the_backend_is_said_in_the_callers_dialect(
         assert b"CANARY" not in told.head + told.body
         assert "location" not in told.fields
         assert ("5" if status == 503 else None) == told.fields.get("retry-after")
-        assert (Outcome.BACKEND_FAILED, status) == (entry.outcome, entry.status)
-    assert 3 == len(upstream.connections)
+        refused = Outcome.REFUSED if status < 500 else Outcome.BACKEND_FAILED
+        assert (refused, status) == (entry.outcome, entry.status)
+    assert 4 == len(upstream.connections)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,6 @@ async def test_the_gate_knows_the_version_of_what_it_stands_before(open_gate: Op
 async def test_a_version_that_cannot_be_read_keeps_no_gate_shut(
     open_gate: OpenGate, upstream: RecordingUpstream, answer: bytes
 ) -> None:
-    upstream.says(answer, CLOSE)
+    upstream.version = answer
 
     assert (await open_gate()).standing.upstream_version is None

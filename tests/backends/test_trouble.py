@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from proxy.backends.trouble import LONGEST_MESSAGE, refusal
-from proxy.errors import BackendFailed, BackendRefused
+from proxy.backends.trouble import LONGEST_MESSAGE, TOO_LONG, refusal
+from proxy.errors import BackendFailed, BackendRefused, ModelServerBusy
 
 
 def error(told: object) -> bytes:
@@ -16,9 +16,18 @@ def error(told: object) -> bytes:
         (404, error("model 'x' not found"), 404, "model 'x' not found"),
         (400, error(json.dumps({"error": {"message": "bad input"}})), 400, "bad input"),
         (400, error({"message": "bad input", "type": "invalid_request_error"}), 400, "bad input"),
-        (500, error("a\nb\x1b[2J"), 500, "a b [2J"),
+        (400, error("a\nb\x1b[2J"), 400, "a b [2J"),
+        (500, error("something of /root/.ollama and of others"), 500, "The model server failed on this request."),
+        (500, error("CUDA error: out of memory"), 500, "CUDA error: out of memory"),
+        (400, error("no such file: /root/.ollama/models/blobs/sha256-0"), 400, "no such file: (a file)"),
+        (
+            400,
+            error("the input length exceeds the context length"),
+            400,
+            f"the input length exceeds the context length. {TOO_LONG}",
+        ),
         (403, error("ollama cloud is disabled"), 403, "ollama cloud is disabled"),
-        (503, error("server busy"), 503, "server busy"),
+        (503, error("server busy"), 503, ModelServerBusy.default),
     ],
 )
 def test_the_status_and_the_sentence_are_kept(status: int, body: bytes, passed_on: int, words: str) -> None:
@@ -32,7 +41,8 @@ def test_the_status_and_the_sentence_are_kept(status: int, body: bytes, passed_o
     "body", [b"", b"405 method not allowed", b"[" * 100_000, b'{"error":5}', b'{"error":" "}', b"\xff"]
 )
 def test_a_refusal_without_a_sentence_gets_ours(body: bytes) -> None:
-    assert BackendFailed.default == refusal(500, body).message
+    assert BackendFailed.default == refusal(400, body).message
+    assert "The model server failed on this request." == refusal(500, body).message
 
 
 @pytest.mark.parametrize(("status", "body"), [(301, error("x")), (101, b""), (204, b""), (403, b""), (999, error("x"))])
@@ -49,4 +59,4 @@ def test_the_backends_own_credentials_are_not_the_callers(status: int) -> None:
 
 
 def test_a_long_sentence_is_cut() -> None:
-    assert LONGEST_MESSAGE == len(refusal(500, error("a" * 10_000)).message)
+    assert LONGEST_MESSAGE == len(refusal(400, error("a" * 10_000)).message)

@@ -31,6 +31,8 @@ FULL = Entry(
     bytes_in=2**40,
     bytes_out=20,
     peer="127.0.0.1",
+    changes=("num_ctx=dropped", "keep_alive=300"),
+    prompt_cut=True,
 )
 BARE = Entry(id="bare", at=NOON, endpoint="unknown", outcome=Outcome.REFUSED, status=None)
 

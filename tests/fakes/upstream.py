@@ -5,9 +5,11 @@ It knows nothing of aiohttp, so that no mistake can be made twice and go unseen.
 
 import asyncio
 import enum
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 
 class End(enum.Enum):
@@ -23,6 +25,8 @@ CLOSE, ABORT = End.CLOSE, End.ABORT
 Step = bytes | asyncio.Event | End
 """Bytes are sent, an event is waited for."""
 
+LOOKING = "llamagate-catalogue"
+INSTALLED = ("llama3.2:1b", "llama3.2:latest", "gemma3:latest", "gemma3:4b", "mistral:latest")
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -79,8 +83,12 @@ class Connection(asyncio.Protocol):
         self.received = bytearray()
         self.closed = asyncio.Event()
         """The other side has ended it, politely or not."""
+        self.unsent: int | None = None
+        """What was still to be sent when the other side ended it; None where it was reset."""
         self._server = server
         self._seen = 0
+        self._passed = 0
+        self._arrived = asyncio.Event()
         self._acting: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -88,19 +96,53 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._server.connections.append(self)
+        self._server.met.set()
 
     def data_received(self, data: bytes) -> None:
-        self.received += data
+        if (most := self._server.keeps) is not None and len(self.received) > most:
+            self._passed += len(data)
+        else:
+            self.received += data
+            self._arrived.set()
         start = bytes(self.received[self._seen :])
         _, blank, rest = start.partition(b"\r\n\r\n")
         if not blank:
             return
         asked = Asked(start, self)
-        if len(rest) < int(asked.fields.get("content-length", "0")):
+        if len(rest) + self._passed < int(asked.fields.get("content-length", "0")):
+            return
+        if asked.fields.get("transfer-encoding") == "chunked" and not rest.endswith(LAST_CHUNK):
             return
         self._seen = len(self.received)
+        if asked.fields.get("user-agent") == LOOKING:
+            self._show(asked)
+            return
         self._server.heard(asked)
         self._acting = asyncio.create_task(self._act(self._server.script))
+
+    @property
+    def waiting(self) -> int:
+        """How much of what was said the other side has not taken yet, nor the kernel for it."""
+        return self._transport.get_write_buffer_size() if self._transport else 0
+
+    async def holds(self, count: int) -> None:
+        """Return once so many bytes have come."""
+        async with asyncio.timeout(5):
+            while len(self.received) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    def _show(self, asked: Asked) -> None:
+        """The gate's own looks at the lists are answered at once, and are no part of what a test asks about."""
+        assert self._transport is not None
+        self._server.looks.append(asked.line)
+        if self in self._server.connections:
+            self._server.connections.remove(self)
+        list_of = {"/api/tags": self._server.installed, "/api/ps": self._server.loaded}
+        path = asked.line.split()[1]
+        told = whole(json.dumps({"models": list_of[path]}).encode()) if path in list_of else self._server.version
+        self._transport.write(told)
+        self._transport.close()
 
     async def _act(self, script: Iterable[Step]) -> None:
         assert self._transport is not None
@@ -115,6 +157,8 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
 
     def eof_received(self) -> None:
+        assert self._transport is not None
+        self.unsent = self._transport.get_write_buffer_size()
         self.closed.set()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -133,7 +177,16 @@ class RecordingUpstream:
     def __init__(self) -> None:
         self.url = ""
         self.connections: list[Connection] = []
+        self.met = asyncio.Event()
+        """Somebody has connected since it was cleared."""
         self.asked: list[Asked] = []
+        self.looks: list[str] = []
+        """The request lines of the gate's own looks."""
+        self.installed: list[dict[str, Any]] = [{"name": name, "model": name} for name in INSTALLED]
+        self.loaded: list[dict[str, Any]] = []
+        self.keeps: int | None = None
+        """How much of what comes on a connection is remembered, about; None where all of it is."""
+        self.version = whole(b'{"version":"0.0.0"}')
         self.script: tuple[Step, ...] = (whole(b'{"version":"0.0.0"}'),)
         self._news: asyncio.Queue[Asked] = asyncio.Queue()
 
@@ -158,9 +211,9 @@ class RecordingUpstream:
 
 
 @asynccontextmanager
-async def recording() -> AsyncIterator[RecordingUpstream]:
+async def recording(port: int = 0) -> AsyncIterator[RecordingUpstream]:
     upstream = RecordingUpstream()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(upstream), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(upstream), "127.0.0.1", port)
     upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield upstream

@@ -24,6 +24,8 @@ def test_an_entry_is_told_flat_and_in_utc() -> None:
         bytes_in=10,
         bytes_out=20,
         peer="127.0.0.1",
+        changes=("num_ctx=dropped", "keep_alive=300"),
+        prompt_cut=True,
     )
 
     assert {
@@ -50,6 +52,8 @@ def test_an_entry_is_told_flat_and_in_utc() -> None:
         "bytes_in": 10,
         "bytes_out": 20,
         "peer": "127.0.0.1",
+        "changes": "num_ctx=dropped, keep_alive=300",
+        "prompt_cut": True,
     } == facts(entry)
 
 
@@ -57,4 +61,5 @@ def test_what_is_not_known_is_none() -> None:
     told = facts(Entry("e1", datetime(2026, 3, 1, tzinfo=UTC), "", Outcome.REFUSED, None))
 
     assert "2026-03-01T00:00:00.000Z" == told["at"]
-    assert told["user"] is told["status"] is told["load_seconds"] is None
+    assert told["user"] is told["status"] is told["load_seconds"] is told["changes"] is None
+    assert told["prompt_cut"] is False

@@ -1,7 +1,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -90,16 +90,19 @@ REFUSALS = [
     errors.BodyTooLarge(),
     errors.EncodingUnknown(),
     errors.BodyTooSlow(),
+    errors.KnobRefused(),
     errors.TwoCredentials(),
     errors.Unauthenticated(),
     errors.Forbidden(),
+    errors.PullTooLarge(),
     errors.NoSuchRoute(),
     errors.WrongMethod(("POST",)),
     errors.NoSuchModel(),
 ]
 FAILURES = [
     errors.BackendFailed(),
-    errors.BackendRefused(429),
+    errors.BackendRefused(500),
+    errors.ModelServerBusy(),
     errors.BackendDown(),
     errors.BackendSilent(),
     errors.BackendBrokeOff(),
@@ -107,6 +110,7 @@ FAILURES = [
 WAYS_OUT: list[tuple[GateError, Outcome, int | None]] = [
     *[(error, Outcome.REFUSED, error.status) for error in REFUSALS],
     *[(error, Outcome.BACKEND_FAILED, error.status) for error in FAILURES],
+    (errors.BackendRefused(429), Outcome.REFUSED, 429),
     (Truncated(), Outcome.TRUNCATED, 502),
     (ClientGone(), Outcome.CLIENT_LEFT, None),
     (ClientStalled(), Outcome.CLIENT_STALLED, None),
@@ -151,7 +155,8 @@ async def test_the_error_itself_goes_on_to_the_door(desk: Desk) -> None:
 
 async def test_a_call_that_was_served_tells_all_that_was_learned(desk: Desk) -> None:
     def happens(line: Line) -> None:
-        line.endpoint, line.caller, line.ask = CHAT, CALLER, ASK
+        line.endpoint, line.caller, line.ask = CHAT, CALLER, replace(ASK, changes=("num_ctx=dropped",))
+        line.prompt_cut = True
         line.bytes_in = 10
         desk.clock.seconds += 0.25
         line.began(200)
@@ -179,6 +184,8 @@ async def test_a_call_that_was_served_tells_all_that_was_learned(desk: Desk) -> 
         bytes_in=10,
         bytes_out=9,
         peer="127.0.0.1",
+        changes=("num_ctx=dropped",),
+        prompt_cut=True,
     )
 
     assert expected == await desk.one(happens)
@@ -280,6 +287,7 @@ async def test_nothing_to_settle_is_settled(desk: Desk) -> None:
         (ClientGone(), Usage(7, exact=False)),
         (BackendDown(), Usage()),
         (BackendRefused(404), Usage()),
+        (errors.ModelServerBusy(), Usage()),
     ],
 )
 async def test_whom_the_backend_heard_pays_at_least_the_prompt(

@@ -6,10 +6,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, inspect
+from sqlalchemy import Connection, MetaData, Table, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy import schema
@@ -17,6 +18,7 @@ from proxy.auth import key_store_sql
 from proxy.errors import StorageFailed
 from proxy.ledger import sql
 from proxy.schema import database
+from proxy.vocabulary import Usage
 from tests.fakes.databases import NewDatabase
 
 TABLES = {"alembic_version", "keys", "calls"}
@@ -65,6 +67,54 @@ async def test_the_comparison_has_teeth(engine: AsyncEngine) -> None:
         }
 
 
+CALL = {
+    "id": "c1",
+    "at": "2026-03-01T12:00:00.000000+00:00",
+    "user": "alice",
+    "endpoint": "/api/chat",
+    "stream": True,
+    "outcome": "served",
+    "status": 200,
+    "prompt_tokens": 7,
+    "completion_tokens": 3,
+    "exact": True,
+    "total_seconds": 0.5,
+    "bytes_in": 1,
+    "bytes_out": 2,
+    "peer": "",
+}
+KEY = {"id": "k1", "digest": b"0" * 32, "user": "alice", "plan": "default", "created_at": "2026-03-01T12:00:00Z"}
+
+
+def at_the_first_schema(connection: Connection) -> None:
+    """As the first release left it, with somebody's key and one call."""
+    command.upgrade(schema.config(connection), "0001")
+    for name, row in (("keys", KEY), ("calls", CALL)):
+        connection.execute(Table(name, MetaData(), autoload_with=connection).insert(), row)
+
+
+async def test_an_upgrade_keeps_what_was_written_before(engine: AsyncEngine, tmp_path: Path) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(at_the_first_schema)
+    await schema.upgrade(engine, tmp_path / "lock")
+
+    (entry,) = await sql.SqlBook(engine).last(10)
+    assert ("c1", "alice", Usage(7, 3)) == (entry.id, entry.user, entry.usage)
+    assert ((), False) == (entry.changes, entry.prompt_cut)
+    async with engine.connect() as connection:
+        assert ["k1"] == list((await connection.execute(text("SELECT id FROM keys"))).scalars())
+        assert [] == await connection.run_sync(differences)
+
+
+async def test_an_upgrade_can_be_undone_and_done_again(engine: AsyncEngine, tmp_path: Path) -> None:
+    await schema.upgrade(engine, tmp_path / "lock")
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(schema.config(sync), "0001"))
+    await schema.upgrade(engine, tmp_path / "lock")
+    async with engine.connect() as connection:
+        assert [] == await connection.run_sync(differences)
+
+
 async def test_an_upgrade_of_the_newest_changes_nothing(engine: AsyncEngine, tmp_path: Path) -> None:
     await schema.upgrade(engine, tmp_path / "lock")
     await schema.upgrade(engine, tmp_path / "lock")
@@ -99,6 +149,7 @@ UPGRADE = """
 import asyncio, pathlib, sys
 from proxy import schema
 from proxy.schema import database
+from proxy.vocabulary import Usage
 async def main():
     engine = database.engine(sys.argv[1])
     print("ready", flush=True)

@@ -12,7 +12,8 @@ from proxy.ledger.line import Ledger
 from proxy.limits import Unlimited
 from proxy.telemetry import logs
 from proxy.vocabulary import Caller, Entry, Outcome
-from proxy.web.app import FrontDoor, Manners, Server
+from proxy.web.app import FrontDoor, Server
+from proxy.web.manners import Manners
 from tests.conftest import Gate, Heard
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question, streamed
 from tests.fakes.raw_client import RawClient
