@@ -63,6 +63,9 @@ def _chunk(piece: bytes) -> bytes:
 
 _UNARY = _answer(b"application/json", WHOLE)
 _VERSION = _answer(b"application/json", b'{"version":"0.0.0"}')
+_NAME = f"{MODEL}:latest"
+_LISTED = {"name": _NAME, "model": _NAME, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "0" * 64}
+_TAGS = _answer(b"application/json", _json({"models": [_LISTED]}))  # The gate serves what is listed, under that name.
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -91,7 +94,7 @@ class Answerer(asyncio.Protocol):
         self._held = b""
         assert self._transport is not None
         if head.startswith(b"GET"):
-            self._transport.write(_VERSION)
+            self._transport.write(_TAGS if head.startswith(b"GET /api/tags ") else _VERSION)
         elif b'"stream":true' not in body:
             self._transport.write(_UNARY)
         else:

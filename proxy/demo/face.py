@@ -1,4 +1,4 @@
-"""Ollama's routes in front of llama.cpp: its own API translated, the compatible ones passed on as they are.
+"""Ollama's routes in front of llama.cpp: talk is translated, plain completions and embeddings are passed on.
 
 A client that leaves cancels its handler; leaving the ``async with`` then closes the connection to the engine, which
 stops at the next token.
@@ -7,20 +7,21 @@ stops at the next token.
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import aiohttp
 from aiohttp import web
 
-from proxy.demo import anthropic, catalogue, native, questions, wire
+from proxy.demo import anthropic, catalogue, native, openai, questions, responses, voices, wire
 from proxy.demo.engine import Engine
 from proxy.demo.native import Json, Model
 from proxy.demo.questions import Heard, Question
+from proxy.demo.said import Said
+from proxy.demo.voices import Voice
 from proxy.errors import BackendBrokeOff, BackendRefused
 from proxy.vocabulary import Clock, Now, Usage
 
-PASSED_ON = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings")
+PASSED_ON = ("/v1/completions", "/v1/embeddings")
 
 
 def _utc_now() -> datetime:
@@ -51,49 +52,86 @@ class Face:
             web.post("/api/generate", self.generate),
             web.post("/api/embed", self.embed),
             web.post("/api/embeddings", self.embeddings),
-            web.post("/v1/messages", self.messages),
+            web.post("/v1/chat/completions", self.v1_chat),
+            web.post("/v1/messages", self.v1_messages),
+            web.post("/v1/responses", self.v1_responses),
             *(web.post(path, self.pass_on) for path in PASSED_ON),
         ]
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await wire.question(request)
         wire.asked_model(self._models, body)
-        return await self._answer(request, body, questions.chat(body), chat=True)
+        return await self._native(request, body, questions.chat(body), chat=True)
 
     async def generate(self, request: web.Request) -> web.StreamResponse:
         body = await wire.question(request)
         wire.asked_model(self._models, body, required=False)
-        return await self._answer(request, body, questions.generate(body), chat=False)
+        return await self._native(request, body, questions.generate(body), chat=False)
 
-    async def _answer(
+    async def _native(
         self, request: web.Request, body: Json, asked: Question | None, *, chat: bool
     ) -> web.StreamResponse:
-        name, streams, began = body["model"], wire.wants_stream(body, default=True), self._clock()
+        streams = wire.wants_stream(body, default=True)
         if asked is None:
-            return wire.whole(request, native.only_loaded(name, self._now(), chat=chat))
-        response, heard = None, Heard()
+            return wire.whole(request, native.only_loaded(body["model"], self._now(), chat=chat))
+        return await self._answer(request, asked, voices.Native(body["model"], self._now, chat=chat), streams)
+
+    async def v1_chat(self, request: web.Request) -> web.StreamResponse:
+        body = await wire.question(request)
+        wire.asked_model(self._models, body)
+        asked, streams = questions.v1_chat(body), wire.wants_stream(body, default=False)
+        form = openai.Form(body["model"], self._second(), chat=True)
+        voice = voices.OpenAI(form, counts=native.inner(body, "stream_options").get("include_usage") is True)
+        return await self._answer(request, asked, voice, streams)
+
+    async def v1_messages(self, request: web.Request) -> web.StreamResponse:
+        body = await wire.question(request)
+        wire.asked_model(self._models, body)
+        anthropic.check(body)
+        asked, streams = questions.v1_messages(body), wire.wants_stream(body, default=False)
+        voice = voices.Anthropic(body["model"], estimate=max(1, len(await request.read()) // 4))
+        return await self._answer(request, asked, voice, streams)
+
+    async def v1_responses(self, request: web.Request) -> web.StreamResponse:
+        body = await wire.question(request)
+        wire.asked_model(self._models, body)
+        asked, streams = questions.v1_responses(body), wire.wants_stream(body, default=False)
+        return await self._answer(
+            request, asked, voices.Responses(responses.Form(body["model"], self._second(), body)), streams
+        )
+
+    async def _answer(
+        self, request: web.Request, asked: Question | None, voice: Voice, streams: bool
+    ) -> web.StreamResponse:
+        began, heard, response = self._clock(), Heard(), None
+        if asked is None:
+            return await wire.at_once(request, voice, Said("", "stop", Usage()), streams)
         async with self._session.post(await self._engine.url() + asked.path, json=asked.body) as told:
             await _accepted(told)
             if streams:
-                response = await wire.opened(request, wire.LINES)
+                response = await wire.opened(request, voice.content_type)
+                await response.write(voice.opening())
             try:
                 async for event in _events(told):
-                    if (added := heard.take(event)) and response:
-                        await response.write(wire.as_line(native.piece(name, self._now(), added, chat=chat)))
+                    if (added := heard.take(event)) and response and not asked.calls:
+                        await response.write(voice.piece(added))
                 if heard.reason is None:
                     raise BackendBrokeOff
             except BackendBrokeOff as broken:
                 if response is None:
                     raise
-                await response.write(wire.as_line(native.error(broken.message)))  # The status line is long gone.
+                await response.write(voice.broken(broken.message))  # The status line is long gone.
                 return response
-        text = "" if response else heard.text
-        reason = "length" if heard.reason == "length" else "stop"
-        last = native.last(name, self._now(), text, reason, heard.usage, self._clock() - began, chat=chat)
+        said = heard.said(self._clock() - began, calls=asked.calls)
         if response is None:
-            return wire.whole(request, last)
-        await response.write(wire.as_line(last))
+            return wire.whole(request, voice.whole(said))
+        if asked.calls and said.text:
+            await response.write(voice.piece(said.text))
+        await response.write(voice.closing(said))
         return response
+
+    def _second(self) -> int:
+        return int(self._now().timestamp())
 
     async def embed(self, request: web.Request) -> web.Response:
         body, began = await wire.question(request), self._clock()
@@ -121,55 +159,17 @@ class Face:
         return [row["embedding"] for row in rows], Usage(answer["usage"]["prompt_tokens"], load_seconds=loading)
 
     async def pass_on(self, request: web.Request) -> web.StreamResponse:
-        async with self._asked_as_is(request) as told:
+        body = await wire.question(request)
+        body["model"] = wire.asked_model(self._models, body).name
+        url = await self._engine.url(embeds=request.path == "/v1/embeddings")
+        async with self._session.post(url + request.path, json=body) as told:
             await _accepted(told)
-            if told.content_type != wire.EVENTS:
+            if told.content_type != voices.EVENTS:
                 return web.Response(body=await told.read(), content_type="application/json")
-            response = await wire.opened(request, wire.EVENTS)
+            response = await wire.opened(request, voices.EVENTS)
             async for some in told.content.iter_any():
                 await response.write(some)
             return response
-
-    async def messages(self, request: web.Request) -> web.StreamResponse:
-        """As passed on, but for the counts: the engine sets cached tokens apart and tells a stream's prompt only at its
-        start, while Ollama tells all of them at the end."""
-        async with self._asked_as_is(request) as told:
-            await _accepted(told)
-            if told.content_type != wire.EVENTS:
-                answer = await told.json()
-                usage = Usage(anthropic.whole_prompt(answer["usage"]), answer["usage"]["output_tokens"])
-                answer["usage"] = anthropic.counts(usage)
-                return wire.whole(request, answer)
-            response, prompt = await wire.opened(request, wire.EVENTS), None
-            async for event in _events(told):
-                if event["type"] == "message_start":
-                    prompt = anthropic.whole_prompt(event["message"]["usage"])
-                elif prompt is None:
-                    # The engine forgets how to begin where the first letter takes several tokens, as an emoji does.
-                    prompt = await self._counted(request)
-                    start, _ = anthropic.opening(self._models[0].name, prompt)
-                    await response.write(wire.as_event(start, start["type"]))
-                if event["type"] == "message_delta":
-                    event["usage"]["input_tokens"] = prompt
-                await response.write(wire.as_event(event, event["type"]))
-            return response
-
-    async def _counted(self, request: web.Request) -> int:
-        """The tokens of a message's prompt."""
-        url = await self._engine.url() + "/v1/messages/count_tokens"
-        async with self._session.post(url, json=await wire.question(request)) as told:
-            await _accepted(told)
-            return int((await told.json())["input_tokens"])
-
-    @asynccontextmanager
-    async def _asked_as_is(self, request: web.Request) -> AsyncIterator[aiohttp.ClientResponse]:
-        body = await wire.question(request)
-        body["model"] = wire.asked_model(self._models, body).name
-        if request.path == "/v1/messages":
-            anthropic.check(body)
-        url = await self._engine.url(embeds=request.path == "/v1/embeddings")
-        async with self._session.post(url + request.path, json=body) as told:
-            yield told
 
 
 async def _accepted(told: aiohttp.ClientResponse) -> None:

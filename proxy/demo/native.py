@@ -1,9 +1,11 @@
 """The shapes of Ollama's own API: plain values in, JSON values out. Nothing here does I/O."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from proxy.demo.said import Call, Said
 from proxy.errors import NotUnderstood
 from proxy.vocabulary import Usage
 
@@ -30,6 +32,7 @@ class Model:
     """What a conversation may hold here, which can be less than the model was trained for."""
     embedding_length: int
     modified: datetime
+    capabilities: tuple[str, ...] = ("completion",)
 
     @property
     def parameter_size(self) -> str:
@@ -59,7 +62,7 @@ def installed(model: Model) -> Json:
         "size": model.size,
         "digest": model.digest,
         "details": _details(model),
-        "capabilities": ["completion"],
+        "capabilities": list(model.capabilities),
     }
 
 
@@ -90,7 +93,7 @@ def shown(model: Model) -> Json:
             f"{model.family}.context_length": model.context_length,
             f"{model.family}.embedding_length": model.embedding_length,
         },
-        "capabilities": ["completion"],
+        "capabilities": list(model.capabilities),
         "modified_at": moment(model.modified),
     }
 
@@ -100,17 +103,28 @@ def piece(name: str, at: datetime, text: str, *, chat: bool) -> Json:
     return {"model": name, "created_at": moment(at), **_saying(text, chat), "done": False}
 
 
-def last(name: str, at: datetime, text: str, reason: str, usage: Usage, seconds: float, *, chat: bool) -> Json:
-    """The line that ends a stream, or the whole of an answer that was not streamed."""
+def calling(name: str, at: datetime, calls: Sequence[Call]) -> Json:
+    """The line of a stream that has its calls."""
+    said = piece(name, at, "", chat=True)
+    said["message"]["tool_calls"] = _calls(calls)
+    return said
+
+
+def last(name: str, at: datetime, said: Said, *, chat: bool, streamed: bool = False) -> Json:
+    """The whole of an answer, or the line that ends it where all else was streamed before."""
+    usage = said.usage
     counts = {
-        "total_duration": _nanoseconds(seconds),
+        "total_duration": _nanoseconds(said.seconds),
         "load_duration": _nanoseconds(usage.load_seconds),
         "prompt_eval_count": usage.prompt_tokens,
         "prompt_eval_duration": _nanoseconds(usage.prompt_seconds),
         "eval_count": usage.completion_tokens,
         "eval_duration": _nanoseconds(usage.completion_seconds),
     }
-    return {**_ending(name, at, text, reason, chat=chat), **_without_zeros(counts)}
+    ending = _ending(name, at, "" if streamed else said.text, said.reason, chat=chat)
+    if said.calls and not streamed:
+        ending["message"]["tool_calls"] = _calls(said.calls)
+    return {**ending, **_without_zeros(counts)}
 
 
 def only_loaded(name: str, at: datetime, reason: str = "load", *, chat: bool) -> Json:
@@ -141,6 +155,13 @@ def _details(model: Model) -> Json:
         "parameter_size": model.parameter_size,
         "quantization_level": model.quantization,
     }
+
+
+def _calls(calls: Sequence[Call]) -> list[Json]:
+    return [
+        {"id": call.id, "function": {"index": index, "name": call.name, "arguments": call.arguments}}
+        for index, call in enumerate(calls)
+    ]
 
 
 def _saying(text: str, chat: bool) -> Json:

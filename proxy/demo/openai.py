@@ -1,10 +1,13 @@
 """The shapes that Ollama gives to OpenAI's API. Nothing here does I/O."""
 
 import base64
+import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.demo.native import Json, Model
+from proxy.demo.said import Call, Said
 from proxy.vocabulary import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -22,10 +25,12 @@ class Form:
     counts_every_chunk: bool = False
     """/v1/completions with include_usage puts zeros on every chunk; the true counts come on the last alone."""
 
-    def whole(self, text: str, reason: str, usage: Usage) -> Json:
-        said: Json = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        choice = {"index": 0, **said, "finish_reason": reason}
-        return {**self._head("chat.completion"), "choices": [choice], "usage": counts(usage)}
+    def whole(self, said: Said) -> Json:
+        told: Json = {"message": {"role": "assistant", "content": said.text}} if self.chat else {"text": said.text}
+        if said.calls:
+            told["message"]["tool_calls"] = _calls(said.calls)
+        choice = {"index": 0, **told, "finish_reason": _reason(said)}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": counts(said.usage)}
 
     def opening(self) -> list[Json]:
         """What precedes the first word."""
@@ -34,8 +39,10 @@ class Form:
     def piece(self, text: str) -> Json:
         return self._chunk({"delta": {"content": text}} if self.chat else {"text": text})
 
-    def closing(self, reason: str) -> Json:
-        return self._chunk({"delta": {}} if self.chat else {"text": ""}, reason)
+    def closing(self, said: Said) -> list[Json]:
+        """What follows the last word, but for the counts. Every call is told in one piece."""
+        calls = [self._chunk({"delta": {"content": "", "tool_calls": _calls(said.calls)}})] if said.calls else []
+        return [*calls, self._chunk({"delta": {}} if self.chat else {"text": ""}, _reason(said))]
 
     def bill(self, usage: Usage) -> Json:
         """The chunk with the counts: it has no choices, and it comes only when asked for."""
@@ -55,6 +62,22 @@ class Form:
             "model": self.model,
             "system_fingerprint": "fp_ollama",
         }
+
+
+def _reason(said: Said) -> str:
+    return "tool_calls" if said.calls else said.reason
+
+
+def _calls(calls: Sequence[Call]) -> list[Json]:
+    return [
+        {
+            "id": call.id,
+            "index": index,
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+        }
+        for index, call in enumerate(calls)
+    ]
 
 
 def counts(usage: Usage) -> Json:

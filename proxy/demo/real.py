@@ -112,6 +112,7 @@ def _described(file: Path, header: Json, sizes: Sizes) -> Model:
         context_length=sizes.ctx,
         embedding_length=header["n_embd"],
         modified=datetime.fromtimestamp(int(status.st_mtime), UTC),
+        capabilities=("completion", "tools"),
     )
 
 

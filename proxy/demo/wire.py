@@ -6,15 +6,13 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.demo import anthropic, native, openai
+from proxy.demo import anthropic, native, openai, voices
 from proxy.demo.native import Json
+from proxy.demo.said import Said
 from proxy.demo.standing import Standing
 from proxy.errors import GateError, NoSuchModel, NotUnderstood
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-LINES = "application/x-ndjson"
-EVENTS = "text/event-stream"
 
 QUICK = 0.1
 """Seconds that running answers get when their server is stopped."""
@@ -55,12 +53,17 @@ def asked_model(models: Iterable[native.Model], body: Json, *, required: bool = 
 
 
 def named(models: Iterable[native.Model], name: str) -> native.Model:
-    folded = name.strip().lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
-    folded = folded if ":" in folded else folded + ":latest"
+    wanted = full_name(name)
     for model in models:
-        if folded == model.name:
+        if wanted == model.name:
             return model
     raise NoSuchModel(f"model '{name}' not found")
+
+
+def full_name(name: str) -> str:
+    """As the lists have it."""
+    folded = name.strip().lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return folded if ":" in folded else folded + ":latest"
 
 
 def several(given: Any) -> list[str]:
@@ -71,27 +74,29 @@ def several(given: Any) -> list[str]:
     return [text for text in texts if text]
 
 
-def as_line(value: Json) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def as_event(value: Json, name: str | None = None) -> bytes:
-    return (f"event: {name}\n".encode() if name else b"") + b"data: " + as_line(value) + b"\n"
-
-
 async def opened(request: web.Request, content_type: str) -> web.StreamResponse:
     """An answer whose status is out and whose body is about to come in pieces."""
     response = web.StreamResponse(headers={"Content-Type": content_type})
-    if content_type == EVENTS:
+    if content_type == voices.EVENTS:
         response.headers["Cache-Control"] = "no-cache"
     await response.prepare(request)
+    return response
+
+
+async def at_once(request: web.Request, voice: voices.Voice, said: Said, streams: bool) -> web.StreamResponse:
+    """All of an answer that is there already."""
+    if not streams:
+        return whole(request, voice.whole(said))
+    response = await opened(request, voice.content_type)
+    pieces = voice.piece(said.text) if said.text else b""
+    await response.write(voice.opening() + pieces + voice.closing(said))
     return response
 
 
 def whole(request: web.Request, value: Json, status: int = 200) -> web.Response:
     """An answer in one piece: Ollama names the charset on its own routes only."""
     kind = "application/json" if request.path.startswith("/v1/") else "application/json; charset=utf-8"
-    return web.Response(body=as_line(value).rstrip(b"\n"), status=status, headers={"Content-Type": kind})
+    return web.Response(body=voices.as_line(value).rstrip(b"\n"), status=status, headers={"Content-Type": kind})
 
 
 def no(request: web.Request, status: int, message: str) -> web.Response:

@@ -116,7 +116,204 @@ async def test_a_message_that_begins_with_an_emoji_has_a_beginning_all_the_same(
 
     begun = [json.loads(event.split("data: ")[1]) for event in told if event.startswith("event: message_start")]
     assert "🌟" == alone["content"][0]["text"][:1]
-    assert [alone["usage"]["input_tokens"]] == [event["message"]["usage"]["input_tokens"] for event in begun]
+    assert 1 == len(begun)
+
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "The weather in a city",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "unit": {"enum": ["celsius", "fahrenheit"]}},
+        "required": ["city", "unit"],
+    },
+}
+TIME = {"name": "get_time", "description": "The time now", "parameters": {"type": "object", "properties": {}}}
+TOOLS = [{"type": "function", "function": WEATHER}, {"type": "function", "function": TIME}]
+ASKS = [{"role": "user", "content": "What is the weather in Paris?"}]
+COLD = {"options": {"temperature": 0}, "temperature": 0}
+
+
+def is_a_call(name: str, arguments: Json) -> bool:
+    if name == "get_time":
+        return arguments == {}
+    return (
+        name == "get_weather"
+        and arguments.keys() == {"city", "unit"}
+        and isinstance(arguments["city"], str)
+        and arguments["unit"] in ("celsius", "fahrenheit")
+    )
+
+
+async def test_offered_tools_are_called_streamed_or_not(ollama: aiohttp.ClientSession) -> None:
+    asked = {"messages": ASKS, "tools": TOOLS, **COLD}
+    told = await whole(ollama, "/api/chat", stream=False, **asked)
+    async with ollama.post("/api/chat", json={"model": real.NAME, **asked}) as answer:
+        calling, last = [json.loads(line) async for line in answer.content]
+
+    (call,) = told["message"]["tool_calls"]
+    assert "" == told["message"]["content"]
+    assert is_a_call(call["function"]["name"], call["function"]["arguments"])
+    assert [call] == calling["message"]["tool_calls"]
+    assert (True, "stop", told["eval_count"]) == (last["done"], last["done_reason"], last["eval_count"])
+    assert "tool_calls" not in last["message"]
+
+
+async def test_openais_api_gets_its_calls_in_one_chunk(ollama: aiohttp.ClientSession) -> None:
+    asked = {"messages": ASKS, "tools": TOOLS, **COLD}
+    told = await whole(ollama, "/v1/chat/completions", **asked)
+    async with ollama.post("/v1/chat/completions", json={"model": real.NAME, "stream": True, **asked}) as answer:
+        *events, done = (await answer.text()).removesuffix("\n\n").split("\n\n")
+
+    (choice,) = told["choices"]
+    (call,) = choice["message"]["tool_calls"]
+    choices = [json.loads(event.removeprefix("data: "))["choices"][0] for event in events]
+    assert ("tool_calls", "function") == (choice["finish_reason"], call["type"])
+    assert is_a_call(call["function"]["name"], json.loads(call["function"]["arguments"]))
+    assert [[call]] == [each["delta"]["tool_calls"] for each in choices if "tool_calls" in each["delta"]]
+    assert ("tool_calls", "data: [DONE]") == (choices[-1]["finish_reason"], done)
+
+
+async def test_anthropics_api_gets_its_calls_as_blocks(ollama: aiohttp.ClientSession) -> None:
+    tools = [{"name": "get_weather", "input_schema": WEATHER["parameters"]}]
+    asked = {"messages": ASKS, "tools": tools, "max_tokens": 200, "temperature": 0}
+    told = await whole(ollama, "/v1/messages", **asked)
+    async with ollama.post("/v1/messages", json={"model": real.NAME, "stream": True, **asked}) as answer:
+        events = [json.loads(line[6:]) async for line in answer.content if line.startswith(b"data: ")]
+
+    (use,) = told["content"]
+    assert ("tool_use", "tool_use") == (told["stop_reason"], use["type"])
+    assert is_a_call(use["name"], use["input"])
+    assert [json.dumps(use["input"])] == [
+        event["delta"]["partial_json"] for event in events if event["type"] == "content_block_delta"
+    ]
+
+
+async def test_the_responses_api_gets_its_calls_as_items(ollama: aiohttp.ClientSession) -> None:
+    asked = {"input": ASKS, "tools": [{"type": "function", **WEATHER}], "temperature": 0}
+    told = await whole(ollama, "/v1/responses", **asked)
+
+    (item,) = told["output"]
+    assert "function_call" == item["type"]
+    assert is_a_call(item["name"], json.loads(item["arguments"]))
+
+
+CALL = {"name": "get_weather", "arguments": {"city": "Paris", "unit": "celsius"}}
+CALLED = {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "type": "function", "function": CALL}]}
+USED = {"type": "tool_use", "id": "a", "name": CALL["name"], "input": CALL["arguments"]}
+RESULT = {"type": "tool_result", "tool_use_id": "a", "content": "sunny"}
+ITEMS = [{"type": "function_call", "call_id": "a", **CALL}, {"type": "function_call_output", "output": "sunny"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/chat", {"messages": [*ASKS, CALLED, {"role": "tool", "content": "sunny"}], "tools": TOOLS}),
+        ("/v1/chat/completions", {"messages": [*ASKS, CALLED, {"role": "tool", "content": "sunny"}], "tools": TOOLS}),
+        (
+            "/v1/messages",
+            {
+                "messages": [*ASKS, {"role": "assistant", "content": [USED]}, {"role": "user", "content": [RESULT]}],
+                "tools": [WEATHER],
+            },
+        ),
+        ("/v1/responses", {"input": [*ASKS, *ITEMS], "tools": TOOLS}),
+    ],
+)
+async def test_the_result_of_a_call_is_answered_in_words(ollama: aiohttp.ClientSession, path: str, body: Json) -> None:
+    limits = {"max_tokens": 3, "max_output_tokens": 3, "options": {"num_predict": 3, "temperature": 0}}
+    told = json.dumps(await whole(ollama, path, stream=False, temperature=0, **limits, **body))
+
+    assert not any(word in told for word in ('"tool_calls":', '"tool_use"', '"function_call"'))
+    assert any(f'"{count}": 3' in told for count in ("eval_count", "completion_tokens", "output_tokens"))
+
+
+async def test_a_call_that_is_cut_off_is_told_as_the_text_that_it_is(ollama: aiohttp.ClientSession) -> None:
+    told = await whole(
+        ollama, "/api/chat", messages=ASKS, tools=TOOLS, stream=False, options={"num_predict": 9, "temperature": 0}
+    )
+
+    assert "{" == told["message"]["content"][:1]
+    assert ("length", 9) == (told["done_reason"], told["eval_count"])
+
+
+ANIMAL = {
+    "type": "object",
+    "properties": {"kind": {"enum": ["cat", "dog"]}, "legs": {"type": "integer"}},
+    "required": ["kind", "legs"],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/api/chat", {"format": ANIMAL, "stream": False}),
+        (
+            "/v1/chat/completions",
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "animal", "schema": ANIMAL}}},
+        ),
+        ("/v1/responses", {"text": {"format": {"type": "json_schema", "name": "animal", "schema": ANIMAL}}}),
+    ],
+)
+async def test_an_answer_is_held_to_the_schema_that_is_asked_for(
+    ollama: aiohttp.ClientSession, path: str, wanted: Json
+) -> None:
+    asked = {"messages": HELLO, "input": "An animal."}
+    told = await whole(ollama, path, **asked, **wanted, **COLD)
+
+    text = (
+        told["message"]["content"]
+        if "message" in told
+        else told["choices"][0]["message"]["content"]
+        if "choices" in told
+        else told["output"][0]["content"][0]["text"]
+    )
+    animal = json.loads(text)
+    assert animal["kind"] in ("cat", "dog")
+    assert isinstance(animal["legs"], int)
+
+
+async def test_a_response_streams_numbered_events_and_ends_with_its_counts(ollama: aiohttp.ClientSession) -> None:
+    asked = {"input": "Say hello.", "max_output_tokens": 4, "temperature": 0}
+    alone = await whole(ollama, "/v1/responses", **asked)
+    async with ollama.post("/v1/responses", json={"model": real.NAME, "stream": True, **asked}) as answer:
+        text = await answer.text()
+
+    events = [json.loads(block.split("\ndata: ")[1]) for block in text.removesuffix("\n\n").split("\n\n")]
+    assert "[DONE]" not in text
+    assert list(range(len(events))) == [event["sequence_number"] for event in events]
+    assert ["response.created", "response.in_progress", "response.output_item.added"] == [
+        event["type"] for event in events[:3]
+    ]
+    assert ("response.completed", alone["usage"]) == (events[-1]["type"], events[-1]["response"]["usage"])
+    assert 4 == alone["usage"]["output_tokens"]
+    assert alone["output"] == events[-1]["response"]["output"]
+
+
+PIXEL = "iVBORw0KGgo="
+PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+SOURCE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/chat", {"messages": [{"role": "user", "content": "What?", "images": [PIXEL]}]}),
+        ("/api/generate", {"prompt": "What?", "images": [PIXEL]}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": [PICTURE]}]}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": [SOURCE]}], "max_tokens": 1}),
+        ("/v1/responses", {"input": [{"role": "user", "content": [{**PICTURE, "type": "input_image"}]}]}),
+    ],
+)
+async def test_a_picture_is_more_than_this_model_can_take(ollama: aiohttp.ClientSession, path: str, body: Json) -> None:
+    async with ollama.post(path, json={"model": real.NAME, **body}) as answer:
+        assert (400, True) == (answer.status, "does not support vision" in await answer.text())
+
+
+async def test_the_loaded_model_tells_how_much_a_conversation_may_hold(ollama: aiohttp.ClientSession) -> None:
+    (loaded,) = (await (await ollama.get("/api/ps")).json())["models"]
+
+    assert 4096 == loaded["context_length"]
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/api/generate"])
@@ -169,7 +366,7 @@ async def test_another_model_is_not_found(ollama: aiohttp.ClientSession, path: s
         assert message in await answer.text()
 
 
-async def test_what_the_engine_refuses_is_refused_in_the_shape_of_the_route(ollama: aiohttp.ClientSession) -> None:
+async def test_a_chat_without_messages_is_refused_in_the_shape_of_the_route(ollama: aiohttp.ClientSession) -> None:
     async with ollama.post("/v1/chat/completions", json={"model": real.NAME}) as answer:
         assert (400, "invalid_request_error") == (answer.status, (await answer.json())["error"]["type"])
 

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import json
 import struct
 from collections.abc import AsyncIterator
@@ -190,6 +191,106 @@ async def test_embeddings_are_counted_and_equal_for_equal_texts(ollama: aiohttp.
     assert second == list(struct.unpack("<32f", base64.b64decode(v1["data"][0]["embedding"])))
 
 
+async def test_a_response_has_its_counts_at_the_end_streamed_or_not(ollama: aiohttp.ClientSession) -> None:
+    asked = {"input": "hello there", "instructions": "be brief", "max_output_tokens": 5}
+    alone = await whole(ollama, "/v1/responses", **asked)
+    told = await events(ollama, "/v1/responses", **asked)
+
+    values = [json.loads(event.split("\ndata: ")[1]) for event in told]
+    assert (4, 5) == (alone["usage"]["input_tokens"], alone["usage"]["output_tokens"])
+    assert ("response.completed", alone) == (values[-1]["type"], values[-1]["response"])
+    assert 5 == [value["type"] for value in values].count("response.output_text.delta")
+    assert list(range(len(values))) == [value["sequence_number"] for value in values]
+
+
+@pytest.mark.parametrize(("wanted", "written"), [("json", json.dumps({"text": ANSWER})), ("text", ANSWER)])
+async def test_a_transcription_is_declared_as_lines_whatever_it_is(
+    ollama: aiohttp.ClientSession, wanted: str, written: str
+) -> None:
+    form = aiohttp.FormData({"model": MODEL, "response_format": wanted})
+    form.add_field("file", b"RIFF", filename="a.wav")
+    async with ollama.post("/v1/audio/transcriptions", data=form) as answer:
+        text = await answer.text()
+
+    assert "application/x-ndjson" == answer.headers["Content-Type"]
+    assert written == (json.dumps(json.loads(text)) if wanted == "json" else text)
+
+
+async def test_a_transcription_is_made_by_the_model_of_the_query_and_only_of_a_form(
+    ollama: aiohttp.ClientSession,
+) -> None:
+    form = aiohttp.FormData({"model": MODEL})
+    form.add_field("file", b"RIFF", filename="a.wav")
+    async with ollama.post("/v1/audio/transcriptions?model=nobody", data=form) as answer:
+        assert 404 == answer.status
+    async with ollama.post("/v1/audio/transcriptions", json={"model": MODEL}) as answer:
+        assert 400 == answer.status
+
+
+async def names(ollama: aiohttp.ClientSession) -> list[str]:
+    return [model["name"] for model in (await (await ollama.get("/api/tags")).json())["models"]]
+
+
+async def test_a_pull_tells_its_progress_and_then_there_is_one_model_more(ollama: aiohttp.ClientSession) -> None:
+    told = await lines(ollama, "/api/pull", model="qwen3:0.6b")
+
+    transfers = [line for line in told if "total" in line]
+    assert ["pulling manifest", "success"] == [told[0]["status"], told[-1]["status"]]
+    assert "completed" not in transfers[0]
+    assert transfers[-1]["total"] == transfers[-1]["completed"]
+    assert ["qwen3:0.6b", MODEL, "gemma3:4b"] == await names(ollama)
+    assert ANSWER == (await whole(ollama, "/api/generate", model="qwen3:0.6b", prompt="x", stream=False))["response"]
+
+
+async def test_a_pull_of_what_the_library_does_not_have_fails(ollama: aiohttp.ClientSession) -> None:
+    absent = {"error": "pull model manifest: file does not exist"}
+
+    assert absent == (await lines(ollama, "/api/pull", model="nobody"))[-1]
+    async with ollama.post("/api/pull", json={"model": "nobody", "stream": False}) as answer:
+        assert (500, absent) == (answer.status, await answer.json())
+    assert {"status": "success"} == await whole(ollama, "/api/pull", stream=False)
+
+
+async def test_a_model_is_copied_made_and_deleted(ollama: aiohttp.ClientSession) -> None:
+    async with ollama.post("/api/copy", json={"source": MODEL, "destination": "twin"}) as answer:
+        assert (200, b"") == (answer.status, await answer.read())
+    assert {"status": "success"} == (await lines(ollama, "/api/create", **{"model": "mine", "from": MODEL}))[-1]
+    assert ["mine:latest", "twin:latest", MODEL, "gemma3:4b"] == await names(ollama)
+
+    for name in ("mine", "twin"):
+        async with ollama.delete("/api/delete", json={"model": name}) as answer:
+            assert (200, b"") == (answer.status, await answer.read())
+    assert [MODEL, "gemma3:4b"] == await names(ollama)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("POST", "/api/copy", 'model "nobody" not found'),
+        ("DELETE", "/api/delete", "model 'nobody' not found"),
+        ("POST", "/api/create", "model 'nobody' not found"),
+    ],
+)
+async def test_what_is_not_there_cannot_be_copied_or_deleted(
+    ollama: aiohttp.ClientSession, method: str, path: str, message: str
+) -> None:
+    body = {"source": "nobody", "destination": "x", "from": "nobody", "model": "nobody"}
+    async with ollama.request(method, path, json=body) as answer:
+        assert (404, {"error": message}) == (answer.status, await answer.json())
+
+
+async def test_a_blob_is_kept_under_the_digest_that_it_has(ollama: aiohttp.ClientSession) -> None:
+    digest = f"sha256:{hashlib.sha256(b'GGUF').hexdigest()}"
+    path = f"/api/blobs/{digest}"
+
+    assert 404 == (await ollama.head(path)).status
+    assert 400 == (await ollama.post(path, data=b"other")).status
+    assert 201 == (await ollama.post(path, data=b"GGUF")).status
+    assert (200, 200) == ((await ollama.head(path)).status, (await ollama.post(path, data=b"GGUF")).status)
+    told = await lines(ollama, "/api/create", model="mine", files={"a.gguf": digest})
+    assert {"status": "success"} == told[-1]
+
+
 NATIVE = {"error": "model 'nobody' not found"}
 QUOTED = {"error": 'model "nobody" not found, try pulling it first'}
 OPENAI = {"error": {"message": NATIVE["error"], "type": "not_found_error", "param": None, "code": None}}
@@ -240,7 +341,7 @@ async def test_a_body_that_makes_no_sense_is_a_400(ollama: aiohttp.ClientSession
 
 
 async def test_what_is_not_served_is_refused_in_plain_text(ollama: aiohttp.ClientSession) -> None:
-    async with ollama.post("/api/pull", json={"model": MODEL}) as answer:
+    async with ollama.post("/api/push", json={"model": MODEL}) as answer:
         assert (404, "404 page not found") == (answer.status, await answer.text())
     async with ollama.get("/api/chat") as answer:
         assert (405, "POST") == (answer.status, answer.headers["Allow"])
