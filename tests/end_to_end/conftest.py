@@ -10,11 +10,12 @@ from typing import NoReturn
 
 import pytest
 
+from tests.end_to_end import node
 from tests.end_to_end.gate import STRANGER, Account, Gate, opened
 from tests.end_to_end.processes import environment, python, running
 
 ANSWERS = re.compile(r"answers on (http://\S+)")
-FOREIGN = ("OPENAI_", "ANTHROPIC_", "OLLAMA_")
+FOREIGN = ("OPENAI_", "ANTHROPIC_", "OLLAMA_", "LANGCHAIN_", "LANGSMITH_")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,3 +80,11 @@ def refused(request: pytest.FixtureRequest) -> Account:
 def confined(gate: Gate) -> Account:
     """May use another model than the one that there is."""
     return gate.issue("bob", "--models", "llama3.2:*")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """The folder of what runs under Node.js."""
+    node.require_node()
+    cache = getattr(request.config, "cache", None)  # None where pytest was told to keep nothing.
+    return node.installed(cache.mkdir("end_to_end_js") if cache else tmp_path_factory.mktemp("js"))

@@ -16,8 +16,8 @@ COMMAND_SECONDS = 60.0
 EVERY_CALL = "100000"
 
 Row = dict[str, Any]
-Counts = tuple[str, int, int]
-"""An endpoint, and the tokens of the prompt and of the answer."""
+Told = tuple[str, int, int, str]
+"""An endpoint, the tokens of the prompt and of the answer, and how it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,15 @@ class Account:
     user: str
     key: str
     key_id: str
-    seen: list[Counts] = field(default_factory=list)
+    seen: list[Told] = field(default_factory=list)
 
     def saw(self, endpoint: str, prompt_tokens: int | None = 0, completion_tokens: int | None = 0) -> None:
         # Ollama leaves out what is zero.
-        self.seen.append((endpoint, prompt_tokens or 0, completion_tokens or 0))
+        self.seen.append((endpoint, prompt_tokens or 0, completion_tokens or 0, "served"))
+
+    def saw_refusal(self, endpoint: str) -> None:
+        """Not ours but the model's own, which costs nothing."""
+        self.seen.append((endpoint, 0, 0, "refused"))
 
     @property
     def bearer(self) -> dict[str, str]:

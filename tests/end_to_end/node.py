@@ -1,17 +1,19 @@
-"""The JavaScript client, installed outside the tree by what its lock says."""
+"""The JavaScript clients, installed outside the tree by what its lock says."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 FILES = Path(__file__).parent / "js"
 OLDEST = 18
-NEEDED = f"The JavaScript client needs Node.js {OLDEST} or newer, with npm"
+NEEDED = f"The JavaScript clients need Node.js {OLDEST} or newer, with npm"
 
 
 def require_node() -> None:
@@ -30,7 +32,7 @@ def require_node() -> None:
 
 
 def installed(cache: Path) -> Path:
-    """The program that asks, beside the modules that it imports; they are kept for the next time."""
+    """The programs that ask, beside the modules that they import; these are kept for the next time."""
     files = [FILES / name for name in ("package.json", "package-lock.json", ".npmrc")]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
     folder = cache / digest
@@ -41,7 +43,24 @@ def installed(cache: Path) -> Path:
             shutil.copy(file, folder)
         _done(["npm", "ci", "--ignore-scripts"], folder)
         complete.touch()
-    return Path(shutil.copy(FILES / "client.mjs", folder))
+    for program in FILES.glob("*.mjs"):
+        shutil.copy(program, folder)
+    return folder
+
+
+def told_by(program: Path, *words: str, **variables: str) -> dict[str, Any]:
+    """The one line of JSON that a program prints."""
+    done = subprocess.run(
+        ["node", str(program), *words],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def _found() -> bool:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import anthropic
 import pytest
-from anthropic.types import MessageParam
+from anthropic.types import ImageBlockParam, MessageParam, ToolUseBlock
 
 from proxy.demo.real import NAME as MODEL
+from tests.end_to_end.asked import BLIND, PIXEL, WEATHER
 from tests.end_to_end.gate import Account, Gate
 
 HELLO: list[MessageParam] = [{"role": "user", "content": "Say hello."}]
@@ -40,6 +41,33 @@ def test_a_message_is_streamed(client: anthropic.Anthropic, account: Account) ->
 
     assert text
     assert 0 < usage.output_tokens <= 6
+
+
+def test_a_tool_is_called(client: anthropic.Anthropic, account: Account) -> None:
+    city: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    answer = client.messages.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": WEATHER}],
+        tools=[{"name": "get_weather", "input_schema": city}],
+        max_tokens=100,
+    )
+    account.saw(MESSAGES, answer.usage.input_tokens, answer.usage.output_tokens)
+
+    (block,) = answer.content
+    assert isinstance(block, ToolUseBlock)
+    assert ("get_weather", "tool_use") == (block.name, answer.stop_reason)
+
+
+def test_a_picture_gets_the_models_own_refusal(client: anthropic.Anthropic, account: Account) -> None:
+    picture: ImageBlockParam = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+    }
+    with pytest.raises(anthropic.BadRequestError, match=BLIND) as error:
+        client.messages.create(model=MODEL, messages=[{"role": "user", "content": [picture]}], max_tokens=6)
+    account.saw_refusal(MESSAGES)
+
+    assert "invalid_request_error" == error.value.type
 
 
 def test_without_a_living_key_there_is_an_authentication_error(gate: Gate, refused: Account) -> None:

@@ -6,6 +6,7 @@ import ollama
 import pytest
 
 from proxy.demo.real import NAME as MODEL
+from tests.end_to_end.asked import BLIND, PIXEL, WEATHER, get_weather
 from tests.end_to_end.gate import Account, Gate
 
 HELLO = [{"role": "user", "content": "Say hello."}]
@@ -64,6 +65,23 @@ def test_the_model_is_listed_shown_and_loaded(client: ollama.Client, account: Ac
     assert [MODEL] == [model.model for model in loaded.models]
     assert shown.details is not None
     assert "134.52M" == shown.details.parameter_size
+
+
+def test_a_tool_is_called(client: ollama.Client, account: Account) -> None:
+    asked = [{"role": "user", "content": WEATHER}]
+    answer = client.chat(MODEL, asked, tools=[get_weather], options={"num_predict": 100, "temperature": 0})
+    account.saw("/api/chat", answer.prompt_eval_count, answer.eval_count)
+
+    (call,) = answer.message.tool_calls or ()
+    assert ("get_weather", ["city"]) == (call.function.name, list(call.function.arguments))
+
+
+def test_a_picture_gets_the_models_own_refusal(client: ollama.Client, account: Account) -> None:
+    with pytest.raises(ollama.ResponseError, match=BLIND) as error:
+        client.chat(MODEL, [{"role": "user", "content": "What is this?", "images": [PIXEL]}])
+    account.saw_refusal("/api/chat")
+
+    assert 400 == error.value.status_code
 
 
 def test_without_a_living_key_the_answer_is_401(gate: Gate, refused: Account) -> None:

@@ -8,6 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from proxy.demo.real import NAME as MODEL
+from tests.end_to_end.asked import BLIND, PIXEL
 from tests.end_to_end.gate import Account, Gate
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hello."}]
@@ -33,7 +34,7 @@ def test_the_model_is_listed(client: openai.OpenAI, account: Account) -> None:
 
 def test_the_model_is_found_by_its_name(client: openai.OpenAI, account: Account) -> None:
     found = client.models.retrieve(MODEL)
-    account.saw("/v1/models/{model}")
+    account.saw("/v1/models/{segment}")
 
     assert MODEL == found.id
 
@@ -87,6 +88,37 @@ def test_a_completion_is_streamed(client: openai.OpenAI, account: Account) -> No
     assert "".join(choice.text for chunk in chunks for choice in chunk.choices)
     assert 0 < usage.prompt_tokens
     assert 0 < usage.completion_tokens <= 6
+
+
+def test_a_response_is_given(client: openai.OpenAI, account: Account) -> None:
+    answer = client.responses.create(model=MODEL, input="Say hello.", max_output_tokens=6, temperature=0)
+    assert answer.usage is not None
+    account.saw("/v1/responses", answer.usage.input_tokens, answer.usage.output_tokens)
+
+    assert answer.output_text
+    assert 6 == answer.usage.output_tokens
+
+
+def test_a_response_is_streamed(client: openai.OpenAI, account: Account) -> None:
+    with client.responses.stream(model=MODEL, input="Say hello.", max_output_tokens=6, temperature=0) as stream:
+        pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        answer = stream.get_final_response()
+    assert answer.usage is not None
+    account.saw("/v1/responses", answer.usage.input_tokens, answer.usage.output_tokens)
+
+    assert 1 < len(pieces)
+    assert answer.output_text == "".join(pieces)
+    assert 6 == answer.usage.output_tokens
+
+
+def test_a_picture_gets_the_models_own_refusal(client: openai.OpenAI, account: Account) -> None:
+    picture = f"data:image/png;base64,{PIXEL}"
+    with pytest.raises(openai.BadRequestError, match=BLIND):
+        client.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": picture}}]}],
+        )
+    account.saw_refusal(CHAT)
 
 
 def test_texts_are_embedded(client: openai.OpenAI, account: Account) -> None:

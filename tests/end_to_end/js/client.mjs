@@ -1,4 +1,4 @@
-// What OpenAI's JavaScript client makes of the gate: `node client.mjs models|chat MODEL`, told in one line of JSON.
+// What OpenAI's JavaScript client makes of the gate: `node client.mjs models|chat|image MODEL`, told in one line of JSON.
 // The address and the key come by OPENAI_BASE_URL and OPENAI_API_KEY, so that no key shows in a list of processes.
 import OpenAI from 'openai';
 
@@ -27,11 +27,17 @@ const acts = {
     }
     return told;
   },
+
+  async image() {
+    const picture = { type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=' } };
+    const messages = [{ role: 'user', content: [{ type: 'text', text: 'What is this?' }, picture] }];
+    return client.chat.completions.create({ model, messages, max_tokens: 6 });
+  },
 };
 
 try {
   console.log(JSON.stringify(await acts[what]()));
 } catch (error) {
   if (!(error instanceof OpenAI.APIError)) throw error;
-  console.log(JSON.stringify({ error: error.constructor.name, code: error.code }));
+  console.log(JSON.stringify({ error: error.constructor.name, code: error.code, message: error.message }));
 }
