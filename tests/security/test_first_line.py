@@ -14,17 +14,19 @@ DOTS = """
 /api/%2e%2e/api/pull /api/./pull /../api/chat /./api/chat /api/../api/chat
 """.split()
 SPELLED = """
-/api/pull //api/pull /api//pull /api/pull/ /API/pull /Api/Pull /api\\pull /api%5cpull /api%2fpull
-/api/%70ull /api/pull;x=1 /api/pull%00 /api/pull%20 /api/pull%0d%0aX:1 /api/pull? /api/pull# /api/pull%23
+//api/pull /api//pull /api/pull/ /API/pull /Api/Pull /api\\pull /api%5cpull /api%2fpull
+/api/%70ull /api/pull;x=1 /api/pull%00 /api/pull%20 /api/pull%0d%0aX:1 /api/pull# /api/pull%23
 ///evil.example/v1/models /v1/chat/completions#/../../../api/pull //api/chat /api/%63hat /api%2Fchat
 /api/chat/ /API/chat /api/chat; /api/chat%20 /v1/%63hat/completions /v1//chat/completions
 /v1/chat/completions/ /v1/messages/ /v1/models/ /v1/models/a/b /v1/models/%7Bmodel%7D /v1/models/{model}
-/v1/models/..%2f..%2fapi%2fpull /v1/models/.. /v1/models/llama3.2%3A1b
-""".split()
+/v1/models/..%2f..%2fapi%2fpull /v1/models/.. /v1/models/%2e%2e /v1/models/llama3.2%3A1b%2f /v1/models/x%20y
+/api/blobs/sha256:0 /api/blobs/sha256:{hex}/ /api/blobs/sha256%3A{hex} /api/blobs/..%2f{hex} /api/user/keys/a/b
+/api/user/keys/%2e%2e /api/user/keys/ /v1/responses/resp_1 /v1/audio/transcriptions/ /V1/responses
+""".replace("{hex}", "0" * 64).split()
 UNKNOWN = """
-/api/push /api/create /api/copy /api/delete /api/blobs/sha256:0 /api/me /api/signout /api/user/keys/x
-/api/experimental/web_fetch /api/experimental/web_search /api/status /debug/pprof/heap /metrics /health
-/v1/responses /v1/audio/transcriptions /v1/messages/count_tokens /v1/images/generations /x /favicon.ico
+/debug/pprof/heap /metrics /health /api/experimental/aliases /api/experimental /api/blobs /api/user/keys
+/v1/messages/count_tokens /v1/messages/batches /v1/images/generations /v1/images/edits /v1/audio/speech
+/v1/moderations /v1/files /x /favicon.ico
 """.split()
 ABSOLUTE = """
 http://evil.example/api/chat http://u:p@evil.example/v1/chat/completions https://evil.example/api/tags
@@ -45,11 +47,11 @@ async def test_a_target_that_is_not_in_the_table_leads_nowhere(
         assert [] == upstream.connections, target
     for entry in gate.heard.entries:
         assert (Outcome.REFUSED, "alice") == (entry.outcome, entry.user)
-        assert entry.endpoint in ("unknown", "/v1/models/{model}")
+        assert entry.endpoint in ("unknown", "/v1/models/{segment}")
 
 
-@pytest.mark.parametrize("target", ["/api/pull", "/x", "/v1/nothing"])
-async def test_what_exists_behind_the_gate_cannot_be_told_from_what_does_not(gate: Gate, target: str) -> None:
+@pytest.mark.parametrize("target", ["/api/experimental/aliases", "/debug/pprof", "/v1/files", "/x", "/v1/nothing"])
+async def test_what_ollama_may_have_besides_cannot_be_told_from_what_it_has_not(gate: Gate, target: str) -> None:
     known, made_up = [await gate.ask(gate.post(path, question())) for path in (target, f"{target}-made-up")]
 
     assert (known.status, known.body) == (made_up.status, made_up.body)
@@ -65,12 +67,20 @@ async def test_what_exists_behind_the_gate_cannot_be_told_from_what_does_not(gat
         ("PATCH", "/", "GET, HEAD"),
         ("TRACE", "/api/version", "GET, HEAD"),
         ("OPTIONS", "/v1/chat/completions", "POST"),
+        ("GET", "/v1/responses", "POST"),
+        ("POST", "/v1/models/llama3.2:1b", "GET"),
+        ("GET", "/api/pull", "POST"),
+        ("POST", "/api/delete", "DELETE"),
+        ("GET", f"/api/blobs/sha256:{'0' * 64}", "POST, HEAD"),
+        ("HEAD", "/api/ps", "GET"),
+        ("HEAD", "/v1/models", "GET"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(
     gate: Gate, upstream: RecordingUpstream, method: str, path: str, allowed: str
 ) -> None:
-    told = await gate.ask(gate.request(method, path, "X-HTTP-Method-Override: POST", "X-Canary: CANARY"))
+    asking = gate.request(method, path, "X-HTTP-Method-Override: POST", "X-Canary: CANARY")
+    told = await gate.ask(asking, bodiless=method == "HEAD")
 
     assert (405, allowed) == (told.status, told.fields["allow"])
     assert b"CANARY" not in told.head + told.body
