@@ -74,7 +74,9 @@ def permit(caller: Caller, ask: Ask, installed: InstalledModels) -> Ask:
     if ask.endpoint.model_in is ModelIn.NOWHERE:
         return ask
     name = _name(ask)
-    found = Installed(str(name), elsewhere=True) if name.cloud else installed.get(name)
+    found = installed.get(name)
+    if found is None and name.cloud:
+        found = Installed(str(name), elsewhere=True)  # Ollama asks ollama.com for it without looking what is here.
     if found is None or not _may_have(caller, name, found):
         raise NoSuchModel(_with_nearest(caller, name, installed))
     return knobs.applied(_said_as(ask, name, found.spelling), caller.plan)
