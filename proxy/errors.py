@@ -27,7 +27,18 @@ GateError
 └── Misconfigured               the owner's fault, told at the command line
 """
 
+import re
 from typing import ClassVar
+
+LONGEST_MESSAGE = 500
+_ON_DISK = re.compile(r"(?:[A-Za-z]:\\|~?/)(?:[^\s\"':]+[\\/])[^\s\"':]*")
+_ADDRESS = re.compile(r"\b[a-z]+://\S+")
+
+
+def safe_to_show(text: str) -> str:
+    """A backend's words without what is nobody's business: where files lie, addresses, what a terminal would obey."""
+    harmless = _ADDRESS.sub("(an address)", _ON_DISK.sub("(a file)", text[:LONGEST_MESSAGE]))
+    return "".join(letter if letter.isprintable() else " " for letter in harmless)
 
 
 class GateError(Exception):

@@ -3,11 +3,10 @@
 import json
 import re
 
-from proxy.errors import BackendFailed, BackendRefused, ModelServerBusy
+from proxy.errors import BackendFailed, BackendRefused, ModelServerBusy, safe_to_show
 
 MOST_BYTES = 64 * 1024
 """Of an error's body that are read."""
-LONGEST_MESSAGE = 500
 PASSED_ON = range(400, 600)
 TOO_LONG = "Shorten it, or ask for a model that holds more."
 
@@ -17,23 +16,19 @@ HARMLESS = re.compile(
     r"|option \S+ must be of type|timed out waiting for|model failed to load|unable to load model",
     re.IGNORECASE,
 )
-ON_DISK = re.compile(r"(?:[A-Za-z]:\\|~?/)(?:[^\s\"':]+[\\/])[^\s\"':]*")
-ADDRESS = re.compile(r"\b[a-z]+://\S+")
 
 
 def refusal(status: int, body: bytes) -> BackendFailed:
-    """The error to raise for an answer that is not 200.
+    """The error to raise for an answer that is not a good one.
 
     Ollama says no in three shapes and the frameworks below it in more; what is kept is the status, where it can mean
     the same to the caller, and the sentence. The rest stays behind: ``signin_url`` would link the owner's account.
     """
     message = _sentence(body)
-    if status not in PASSED_ON or (status in (401, 403) and not message):
+    if status not in PASSED_ON or status == 405 or (status in (401, 403) and not message):
         return BackendFailed()  # A redirect, an upgrade, or a refusal of the gate itself: not the caller's doing.
     if status in (401, 407):
         return BackendRefused(502, "The model server is not signed in to what this model needs.")
-    if status == 405:
-        return BackendFailed()
     if status == 503:
         return ModelServerBusy()
     if message and "context length" in message:
@@ -58,5 +53,4 @@ def _sentence(body: bytes) -> str | None:
                 return None
     if not isinstance(told, str) or not told.strip():
         return None
-    harmless = ADDRESS.sub("(an address)", ON_DISK.sub("(a file)", told[:LONGEST_MESSAGE]))
-    return "".join(letter if letter.isprintable() else " " for letter in harmless)
+    return safe_to_show(told)

@@ -10,6 +10,7 @@ from proxy.dialects import Meter, Said, Visible, strict_json
 from proxy.dialects.counts import Tally, count, floor_of, object_in, seconds
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.lists import only, without_paths
+from proxy.dialects.screen import Screen
 from proxy.dialects.transfers import TransferMeter
 from proxy.dialects.whole import EditedMeter, FreeMeter, WholeMeter
 from proxy.vocabulary import Ask, Endpoint, ModelIn, Risk, Takes, Usage, UsageIn
@@ -18,7 +19,7 @@ KNOWN = frozenset(
     """model name stream options keep_alive messages prompt suffix system template raw context images format tools think
     truncate shift logprobs top_logprobs _debug_render_only input dimensions verbose insecure username password from
     remote_host files adapters license parameters quantize draft_quantize renderer parser requires info
-    source destination query max_results url""".split()
+    source destination query max_results url modelfile path""".split()
 )
 PROMPT = ("prompt", "suffix", "system", "messages", "input")
 
@@ -63,13 +64,14 @@ class OllamaDialect:
 class LinesMeter:
     """Watches a stream of lines up to the one that is done."""
 
-    __slots__ = ("_held", "_tally", "_too_long", "complete", "failed")
+    __slots__ = ("_held", "_screen", "_tally", "_too_long", "complete", "failed")
 
     rewrites = False
     content_type: str | None = None
 
     def __init__(self, prompt_floor: int) -> None:
         self._tally = Tally(prompt_floor)
+        self._screen = Screen()
         self._held = bytearray()
         self._too_long = False
         self.complete = False
@@ -81,11 +83,11 @@ class LinesMeter:
             self._hold(piece)
             self._line_ends()
         self._hold(rest)
-        return chunk
+        return self._screen.feed(chunk)
 
     def end(self) -> bytes:
         self._line_ends()  # An answer that is only one object has no line end.
-        return b""
+        return self._screen.end()
 
     def _hold(self, piece: bytes) -> None:
         self._held += piece

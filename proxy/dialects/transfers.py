@@ -1,10 +1,11 @@
 """The progress of a pull, a push or a create: lines of JSON up to ``{"status":"success"}`` or an error.
 
-The gate always asks for the lines, because only they tell how large a download will be before it is done; who did not
-want them gets the last one alone.
+The gate always asks for the lines, because only they tell how large a download will be before it is done; a client that
+did not ask for them gets the last one alone.
 """
 
 from proxy.dialects.counts import object_in
+from proxy.dialects.screen import Screen
 from proxy.errors import BackendRefused, PullTooLarge
 from proxy.vocabulary import Usage
 
@@ -14,13 +15,14 @@ LONGEST_LINE = 1024 * 1024
 class TransferMeter:
     """Watches the layers' sizes. Raises PullTooLarge once they add up to more than is allowed."""
 
-    __slots__ = ("_held", "_last", "_most", "_shows_all", "_sizes", "complete", "failed")
+    __slots__ = ("_held", "_last", "_most", "_screen", "_shows_all", "_sizes", "complete", "failed")
 
     usage = Usage()
 
     def __init__(self, most_bytes: int | None, *, shows_all: bool) -> None:
         self._most = most_bytes
         self._shows_all = shows_all
+        self._screen = Screen()
         self._sizes: dict[str, int] = {}
         self._held = bytearray()
         self._last = b""
@@ -42,12 +44,14 @@ class TransferMeter:
             self._see(bytes(self._held))
             self._held.clear()
         self._hold(rest)
-        return chunk if self._shows_all else b""
+        return self._screen.feed(chunk) if self._shows_all else b""
 
     def end(self) -> bytes:
         self._see(bytes(self._held))
         self._held.clear()
-        return self._last if self.complete and not self._shows_all else b""
+        if self._shows_all:
+            return self._screen.end()
+        return self._last if self.complete else b""
 
     def _hold(self, piece: bytes) -> None:
         self._held += piece

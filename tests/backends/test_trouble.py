@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from proxy.backends.trouble import LONGEST_MESSAGE, TOO_LONG, refusal
-from proxy.errors import BackendFailed, BackendRefused, ModelServerBusy
+from proxy.backends.trouble import TOO_LONG, refusal
+from proxy.errors import LONGEST_MESSAGE, BackendFailed, BackendRefused, ModelServerBusy
 
 
 def error(told: object) -> bytes:

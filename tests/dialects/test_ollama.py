@@ -166,7 +166,7 @@ def test_a_line_too_long_to_hold_passes_unread_and_the_next_is_read(size: int) -
     meter = LinesMeter(3)
     tracemalloc.start()
     for _ in range(3 * LONGEST_EVENT // size):
-        assert piece is meter.feed(piece)
+        assert piece == meter.feed(piece)
     held, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from proxy.dialects.screen import BEGINNING
 from proxy.dialects.transfers import LONGEST_LINE, TransferMeter
 from proxy.errors import BackendRefused, PullTooLarge
 from proxy.vocabulary import Usage
@@ -44,10 +45,13 @@ def test_a_transfer_is_shown_as_it_goes_on() -> None:
     meter = all_of_it()
 
     assert (False, None) == (meter.rewrites, meter.content_type)
+    fed = shown = b""
     for piece in cut(PULL, *range(0, len(PULL), 7)):
         assert not meter.complete
-        assert piece == meter.feed(piece)
-    assert b"" == meter.end()
+        fed, shown = fed + piece, shown + meter.feed(piece)
+        assert fed.startswith(shown)
+        assert BEGINNING.startswith(fed[len(shown) :])
+    assert PULL == shown + meter.end()
     assert (True, False, Usage()) == (meter.complete, meter.failed, meter.usage)
 
 
@@ -130,8 +134,11 @@ def test_a_layer_does_not_shrink() -> None:
 
 def test_an_error_in_the_lines_is_a_failure_and_is_shown() -> None:
     told = seen(all_of_it(), FAILED)
+    *before, error, _ = told.shown.split(b"\n")
 
-    assert (FAILED, False, True) == (told.shown, told.complete, told.failed)
+    assert FAILED.startswith(b"\n".join(before))
+    assert b'{"error":"pull model manifest: file does not exist at (a file)"}' == error
+    assert (False, True) == (told.complete, told.failed)
 
 
 def test_an_error_is_told_instead_of_the_one_line_and_quotes_nothing() -> None:
