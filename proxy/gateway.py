@@ -20,11 +20,9 @@ from proxy.vocabulary import Ask, Call, Caller, Endpoint, Takes, Upload
 
 
 class Door(Client, Protocol):
-    """The client, as the story sees it. What it takes (``relay.Client``):
+    """The client, as the story sees it: what it asks, and through ``relay.Client`` what it is told.
 
-    ``begin`` sends the head of an answer, ``write`` a piece of it, ``end`` says that it is whole; ``break_off`` sends a
-    last piece and closes the connection without an end, so that nobody takes the answer for whole. All of them raise
-    ClientGone, and ClientStalled where the client does not take a piece in time.
+    Both raise ClientGone where the client leaves meanwhile.
     """
 
     async def body(self, endpoint: Endpoint) -> bytes:
@@ -79,7 +77,7 @@ class Gateway:
             ask = line.ask = permit(caller, asked, installed)
             async with self._limiter.admit(caller, ask) as admission:
                 try:
-                    upload = door.upload(ask.most_bytes) if endpoint.takes is Takes.BYTES else None
+                    upload = line.counted(door.upload(ask.most_bytes)) if endpoint.takes is Takes.BYTES else None
                     with line.asking():
                         async with self._upstream.open(ask, upload) as answer:
                             await relay(answer, ask, dialect, door, line, partial(may_see, caller, installed))

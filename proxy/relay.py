@@ -36,12 +36,22 @@ class Answer(Protocol):
 
 
 class Client(Protocol):
-    """The part of the door that takes an answer; the contract stands in ``gateway``."""
+    """The part of the door that takes an answer.
 
-    async def begin(self, status: int, headers: dict[str, str]) -> None: ...
-    async def write(self, piece: bytes) -> None: ...
-    async def end(self) -> None: ...
-    async def break_off(self, piece: bytes) -> None: ...
+    All raise ClientGone where nobody is there any more, and ClientStalled where a client does not take it in time.
+    """
+
+    async def begin(self, status: int, headers: dict[str, str]) -> None:
+        """Send the head. Once, and before anything else."""
+
+    async def write(self, piece: bytes) -> None:
+        """Send a piece of the body."""
+
+    async def end(self) -> None:
+        """Say that the answer is whole."""
+
+    async def break_off(self, piece: bytes) -> None:
+        """Send a last piece and close the connection without an end, so that nobody takes the answer for whole."""
 
 
 async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line: Line, visible: Visible) -> None:
@@ -54,12 +64,13 @@ async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line
         async for piece in answer.pieces():
             if more := meter.feed(piece):
                 await shown.show(more)
-            line.told_all = border is not None and meter.complete
+            line.told_all = border is not None and meter.complete and not meter.failed
         rest = meter.end()
         line.prompt_cut = _is_cut(answer, line)
         if rest or meter.complete:
             await shown.show(rest)
         if meter.failed:
+            line.told_all = False  # Last words after an error make nothing good.
             raise BackendBrokeOff
         if not meter.complete:
             raise Truncated

@@ -5,7 +5,17 @@ import pytest
 
 from proxy.vocabulary import Outcome, Tongue, Usage
 from tests.conftest import Gate, OpenGate
-from tests.fakes.answers import NATIVE_LINES, NDJSON, OPENAI_EVENTS, SSE, STREAMS, WHOLE, line, question, streamed
+from tests.fakes.answers import (
+    NATIVE_LINES,
+    NDJSON,
+    OPENAI_EVENTS,
+    SSE,
+    STREAMS,
+    WHOLE,
+    line,
+    question,
+    streamed,
+)
 from tests.fakes.upstream import ABORT, CLOSE, LAST_CHUNK, RecordingUpstream, Step, chunk, head, streaming, whole
 
 TONGUES = pytest.mark.parametrize("tongue", list(STREAMS))
@@ -196,6 +206,30 @@ async def test_a_failure_that_the_backend_tells_itself_is_told_once(
 
     assert (piece + failure, False) == (told.body, told.clean)
     assert Outcome.BACKEND_FAILED == entry.outcome
+
+
+@TONGUES
+async def test_last_words_after_an_error_make_no_good_end(
+    gate: Gate, upstream: RecordingUpstream, tongue: Tongue
+) -> None:
+    _, content_type, pieces = STREAMS[tongue]
+    error = line(type="error", error={"message": "the model crashed"})
+    failure = error if tongue is Tongue.OLLAMA else b"data: " + error + b"\n"
+    upstream.says(*streamed(content_type, [failure, *pieces]))
+    told = await gate.ask(asking(gate, tongue))
+
+    assert (failure + b"".join(pieces), False) == (told.body, told.clean)
+    assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
+
+
+async def test_a_free_answer_that_breaks_off_looks_broken_whatever_its_type(
+    gate: Gate, upstream: RecordingUpstream
+) -> None:
+    upstream.says(streaming(NDJSON), chunk(b'{"version'), CLOSE)
+    told = await gate.ask(gate.get("/api/version"))
+
+    assert not told.clean
+    assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
 
 
 async def test_a_question_that_streams_may_be_answered_with_one_object(gate: Gate, upstream: RecordingUpstream) -> None:

@@ -1,7 +1,8 @@
 """How is it said?
 
 A dialect reads a body into an ``Ask``, watches the answer with a ``Meter``, and says a refusal in the shape that its
-clients understand. Nothing in this package does I/O: bytes in, facts out.
+clients understand. There is one file for each, and ``table`` has them all. Nothing in this package does I/O: bytes in,
+facts out.
 """
 
 from collections.abc import Callable
@@ -25,14 +26,20 @@ class Said:
 
 
 class Meter(Protocol):
-    """Watches one successful answer on its way to the client, however its bytes are cut."""
+    """Watches one good answer on its way to the client, however its bytes are cut."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take note of the next bytes and give back what the client shall get now: all of it, unless the gate asked
-        for counts that the client did not; then an event that is not yet whole waits for its end."""
+        """Take note of the next bytes and give back what the client shall get now.
+
+        A stream passes as it comes, but for what the gate takes out of it; an answer of one piece is held to its end.
+        Raises PullTooLarge or BackendRefused where the answer itself is reason to leave.
+        """
 
     def end(self) -> bytes:
-        """The backend has said everything: whatever was still held back."""
+        """The backend has said everything: what was held back, or nothing where that is no answer.
+
+        Raises as ``feed`` does.
+        """
 
     @property
     def usage(self) -> Usage:
@@ -68,4 +75,4 @@ class Dialect(Protocol):
         """The JSON body of an error."""
 
     def last_words(self, code: str, message: str, call_id: str) -> bytes:
-        """How a stream that has begun tells that it failed."""
+        """How a stream that has begun tells that it failed; empty where the dialect has no room for it."""

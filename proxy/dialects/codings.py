@@ -14,6 +14,9 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+SMALL = 1024 * 1024
+MOST_DENSE = 100
+"""A body may unpack to ``SMALL`` bytes, or to so many times its length: text makes ten, a bomb makes thousands."""
 WIDEST_WINDOW = 23
 """log2 of the bytes of history that a frame may want kept: 8 MiB, which is the bound of RFC 9659 and of Ollama."""
 
@@ -37,7 +40,7 @@ def decoded(body: bytes, coding: str, most: int) -> bytes:
                 raise BodyTooLarge
             return body
         case "zstd":  # In lower case only: Ollama takes no other spelling, and no client sends one.
-            return _unpacked(body, most)
+            return _unpacked(body, min(most, max(SMALL, MOST_DENSE * len(body))))
         case _:
             raise EncodingUnknown
 

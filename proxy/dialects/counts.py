@@ -2,7 +2,6 @@
 while none have come.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,8 @@ AROUND_A_MESSAGE = len('{"role":"user","content":""},')
 ESCAPED = len("\\u00e9") - 1
 LONGEST_WORD = 512
 """Letters without a space between them, beyond which they are no text."""
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]{%d,}+" % LONGEST_WORD)
+_IN_BASE64 = bytes(chr(code).isascii() and (chr(code).isalnum() or chr(code) in "+/=_-") for code in range(256))
+_NO_WORD = b"\1" * LONGEST_WORD
 CHARACTERS_PER_TOKEN = 5
 """A prompt has at least one token for so many characters: English has about four, and a floor must stay below."""
 
@@ -58,9 +58,21 @@ def floor_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
     characters = 0
     for name in names:
         text = fields.get(name, b"")
-        characters += len(text) - sum(map(len, _BASE64.findall(text))) if len(text) > LONGEST_WORD else len(text)
+        characters += len(text) - _no_text(text)
         characters -= AROUND_A_MESSAGE * text.count(b'"role"') + ESCAPED * text.count(b"\\u")
     return prompt_floor(max(0, characters))
+
+
+def _no_text(text: bytes) -> int:
+    """Bytes in words that are too long to be any."""
+    marks, amount = text.translate(_IN_BASE64), 0
+    at = marks.find(_NO_WORD)
+    while at >= 0:
+        end = marks.find(b"\x00", at)
+        end = len(marks) if end < 0 else end
+        amount += end - at
+        at = marks.find(_NO_WORD, end)
+    return amount
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """OpenAI's dialect as Ollama speaks it: ``/v1/chat/completions``, ``completions``, ``embeddings`` and ``models``.
 
-A stream tells its counts only to who asks with ``stream_options.include_usage``, so the gate always asks, and takes out
-what the client did not ask for. ``/v1/completions`` then puts a usage of zeros on every chunk but the last.
+A stream tells its counts only where ``stream_options.include_usage`` asks for them, so the gate always asks, and takes
+out what the client did not ask for. ``/v1/completions`` then puts a usage of zeros on every chunk but the last.
 """
 
 from collections.abc import Mapping

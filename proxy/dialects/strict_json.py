@@ -16,6 +16,9 @@ from proxy.errors import NotUnderstood
 
 DEEPEST = 100
 """Levels of nesting; schemas of tools seldom pass ten."""
+MOST_BRACKETS = 100_000
+"""Twice the lists and objects that a body may have. Long talks have thousands; millions, which zstd makes out of a
+kilobyte, would keep everybody waiting for seconds while they are read."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """Possessive, and content with a string that never ends: so no body is gone through twice."""
@@ -97,8 +100,11 @@ def dump(value: object) -> bytes:
 def _bounded(body: bytes) -> None:
     if body.count(b"{") + body.count(b"[") <= DEEPEST:
         return
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    if len(brackets) > MOST_BRACKETS:
+        raise NotUnderstood(f"The request body has more than {MOST_BRACKETS // 2} lists and objects.")
     depth = 0
-    for bracket in _STRING.sub(b"", body).translate(None, _NOT_BRACKETS):
+    for bracket in brackets:
         depth += 1 if bracket in b"[{" else -1
         if depth > DEEPEST:
             raise NotUnderstood(f"The request body is nested more than {DEEPEST} levels deep.")

@@ -10,7 +10,7 @@ from proxy.dialects import Meter, Said, Visible
 from proxy.dialects.counts import object_in, prompt_floor
 from proxy.dialects.multipart import parse
 from proxy.dialects.openai import OpenAIDialect
-from proxy.dialects.whole import LONGEST_ANSWER
+from proxy.dialects.whole import Held
 from proxy.errors import NotUnderstood
 from proxy.vocabulary import Ask, Endpoint, Part, Usage
 
@@ -80,26 +80,20 @@ class TranscriptMeter:
     def __init__(self, prompt_floor: int, *, plain: bool) -> None:
         self._prompt_floor = prompt_floor
         self._plain = plain
-        self._held: bytearray | None = bytearray()
+        self._held = Held()
         self._length = 0
         self.complete = False
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
         self._length += len(chunk)
-        if self._held is None:
-            return chunk
-        self._held += chunk
-        if len(self._held) <= LONGEST_ANSWER:
-            return b""
-        held, self._held = bytes(self._held), None
-        return held
+        return self._held.feed(chunk)
 
     def end(self) -> bytes:
-        if self._held is None:
+        held = self._held.taken()
+        if held is None:
             self.complete = True  # Too long to be looked into; its framing was whole, and that must do.
             return b""
-        held, self._held = bytes(self._held), None
         if self._plain:
             self.complete = bool(held.strip())
         else:

@@ -12,8 +12,30 @@ LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that are held to find its counts, a batch of embeddings being the largest; beyond, a floor."""
 LONGEST_COUNTS = 4096
 """Bytes of a member that may be counts; a longer one, such as a list of vectors, is not turned into objects."""
+NO_ERROR = (b"null", b'""')
+"""A response that did not fail says ``"error":null``."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Held:
+    """An answer that is not shown before its end. One that grows too long is let go, and passes unread from then on."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: bytearray | None = bytearray()
+
+    def feed(self, chunk: bytes) -> bytes:
+        if self._held is None:
+            return chunk
+        self._held += chunk
+        return b"" if len(self._held) <= LONGEST_ANSWER else self.taken() or b""
+
+    def taken(self) -> bytes | None:
+        """All of it, held no longer; None where it has been let go."""
+        held, self._held = self._held, None
+        return None if held is None else bytes(held)
 
 
 class WholeMeter:
@@ -27,28 +49,25 @@ class WholeMeter:
     def __init__(self, prompt_floor: int, read: Callable[[dict[str, Any]], Usage | None]) -> None:
         self._tally = Tally(prompt_floor)
         self._read = read
-        self._held: bytearray | None = bytearray()
+        self._held = Held()
         self.complete = False
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
-        if self._held is None:
-            return chunk
-        self._held += chunk
-        if len(self._held) <= LONGEST_ANSWER:
-            return b""
-        held, self._held = bytes(self._held), None
-        return held
+        return self._held.feed(chunk)
 
     def end(self) -> bytes:
-        if self._held is None:
+        held = self._held.taken()
+        if held is None:
             self.complete = True  # Too long to be looked into; its framing was whole, and that must do.
             return b""
-        held, self._held = bytes(self._held), None
         try:
             members = _members.decode(held)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return b""  # Nothing of it has been shown yet, so the client can still be told.
+        if bytes(members.get("error", b"null")) not in NO_ERROR:
+            self.failed = True  # With a 200, as relays from elsewhere have it: the client shall hear a status.
+            return b""
         small = {name: bytes(raw) for name, raw in members.items() if len(memoryview(raw)) <= LONGEST_COUNTS}
         answer = object_in(joined(small)) or {}
         if answer.get("done") is False:
@@ -73,13 +92,14 @@ class FreeMeter:
     content_type: str | None = None
 
     def __init__(self) -> None:
-        self.complete = True
+        self.complete = False
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
         return chunk
 
     def end(self) -> bytes:
+        self.complete = True
         return b""
 
 

@@ -1,7 +1,8 @@
 """What did it cost, and how did it end?
 
 Every call opens a line and closes it with one frozen ``Entry``. Whoever wants to know is a ``Listener`` of entries;
-the ``Book`` is where they are kept.
+the ``Book`` is where they are kept. ``line`` opens and closes, ``writer`` brings entries to the book in groups, ``sql``
+is the book in a database, ``facts`` an entry in flat words.
 """
 
 from collections.abc import Sequence

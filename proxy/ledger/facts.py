@@ -1,4 +1,4 @@
-"""An entry as flat facts: what ``calls --json`` prints and a log line carries. No I/O."""
+"""An entry as flat facts: what ``calls --json`` prints, a log line carries and the book keeps. No I/O."""
 
 from datetime import UTC
 

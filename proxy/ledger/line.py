@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from typing import Protocol
 
 from proxy.errors import (
@@ -16,7 +17,7 @@ from proxy.errors import (
     Truncated,
 )
 from proxy.ledger import Listener
-from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Usage
+from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Upload, Usage
 
 UNKNOWN = "unknown"
 """The endpoint of a call whose path is not in the table; the path itself is anybody's text and is not kept."""
@@ -67,6 +68,15 @@ class Line:
         except (BackendDown, BackendRefused):
             self._asked = False  # It never heard the question, or said no to it.
             raise
+
+    def counted(self, upload: Upload) -> Upload:
+        """The same upload, of which every byte that is passed on stands in this line."""
+        return replace(upload, pieces=self._counted(upload.pieces))
+
+    async def _counted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in pieces:
+            self.bytes_in += len(piece)
+            yield piece
 
     def began(self, status: int) -> None:
         """The head of the answer is on its way."""
@@ -133,6 +143,7 @@ class Ledger:
         self._none_open = asyncio.Event()
         self._none_open.set()
         self.stopping = False
+        """Set once the gate itself ends calls: a cancelled one is then no client that left."""
 
     @asynccontextmanager
     async def line(self, call: Call) -> AsyncIterator[Line]:
@@ -163,7 +174,7 @@ class Ledger:
             await self._close(line.closed(outcome, error))
 
     async def idle(self, patience: float) -> None:
-        """Return once no call is going on any more, or patience is at its end."""
+        """Return once no call is going on any more, or after so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._none_open.wait()

@@ -26,6 +26,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from proxy.errors import StorageFailed
 from proxy.ledger import Sum
+from proxy.ledger.facts import facts
 from proxy.vocabulary import Entry, Outcome, Usage
 
 metadata = MetaData()
@@ -146,33 +147,7 @@ class SqlBook:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "at": _written(entry.at),
-        "user": entry.user,
-        "team": entry.team,
-        "key_id": entry.key_id,
-        "plan": entry.plan,
-        "endpoint": entry.endpoint,
-        "model": entry.model,
-        "stream": entry.stream,
-        "outcome": entry.outcome.value,
-        "status": entry.status,
-        "reason": entry.reason,
-        "prompt_tokens": entry.usage.prompt_tokens,
-        "completion_tokens": entry.usage.completion_tokens,
-        "exact": entry.usage.exact,
-        "load_seconds": entry.usage.load_seconds,
-        "prompt_seconds": entry.usage.prompt_seconds,
-        "completion_seconds": entry.usage.completion_seconds,
-        "first_byte_seconds": entry.first_byte_seconds,
-        "total_seconds": entry.total_seconds,
-        "bytes_in": entry.bytes_in,
-        "bytes_out": entry.bytes_out,
-        "peer": entry.peer,
-        "changes": ", ".join(entry.changes) or None,
-        "prompt_cut": entry.prompt_cut,
-    }
+    return {**facts(entry), "at": _written(entry.at)}  # To the microsecond: it is what they are sorted and summed by.
 
 
 def _entry(row: RowMapping) -> Entry:

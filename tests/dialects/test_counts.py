@@ -1,11 +1,22 @@
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from proxy.dialects.counts import MOST_SECONDS, MOST_TOKENS, Tally, count, floor_of, object_in, prompt_floor, seconds
+from proxy.dialects.counts import (
+    LONGEST_WORD,
+    MOST_SECONDS,
+    MOST_TOKENS,
+    Tally,
+    count,
+    floor_of,
+    object_in,
+    prompt_floor,
+    seconds,
+)
 from proxy.vocabulary import Usage
 
 
@@ -91,3 +102,11 @@ def test_no_bytes_make_the_reader_fail(text: bytes) -> None:
 )
 def test_the_least_of_a_prompt_is_reckoned_from_its_text_alone(prompt: object, tokens: int) -> None:
     assert tokens == floor_of({"messages": json.dumps(prompt).encode()}, ["messages", "input"])
+
+
+def test_words_that_are_nearly_too_long_are_gone_through_once() -> None:
+    words = (b"a" * (LONGEST_WORD - 1) + b" ") * 20_000
+    began = time.process_time()
+
+    assert len(words) // 5 == floor_of({"prompt": words}, ["prompt"])
+    assert time.process_time() - began < 2  # It takes a quarter of a second, and took five.

@@ -201,14 +201,15 @@ def test_every_name_that_ollama_looks_for_inside_is_held_to_its_letters(name: st
 
 
 texts = some.text(some.characters(exclude_categories=["Cs"]), max_size=8)
+names = texts.filter(lambda name: name in strict_json.INNER or name.casefold() not in strict_json.INNER)
 leaves = some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False, allow_infinity=False) | texts
 values: some.SearchStrategy[Any] = some.recursive(
-    leaves, lambda inner: some.lists(inner, max_size=4) | some.dictionaries(texts, inner, max_size=4), max_leaves=6
+    leaves, lambda inner: some.lists(inner, max_size=4) | some.dictionaries(names, inner, max_size=4), max_leaves=6
 )
 
 
 @given(
-    some.dictionaries(texts, values, max_size=6),
+    some.dictionaries(names, values, max_size=6),
     some.booleans(),
     some.sampled_from([None, 1]),
 )
@@ -247,6 +248,15 @@ def test_no_body_is_gone_through_twice(tail: bytes) -> None:
         strict_json.read_object(b'{"a":[' + b"[]," * 101 + tail, KNOWN)
 
     assert time.process_time() - began < 5  # A megabyte takes milliseconds, and would take hours.
+
+
+def test_a_body_has_so_many_lists_and_objects_and_no_more() -> None:
+    most = strict_json.MOST_BRACKETS // 2 - 2  # Beside the body itself and its one list.
+    talk = b'{"a":[' + b",".join([b"{}"] * most)
+
+    assert talk[5:] + b',"[{"]' == strict_json.read_object(talk + b',"[{"]}', KNOWN)["a"]
+    with pytest.raises(NotUnderstood):
+        strict_json.read_object(talk + b",{}]}", KNOWN)
 
 
 @pytest.mark.parametrize(("text", "found"), [(b'"a"', "a"), (b"null", ""), (b'"\\u00e9"', "é")])

@@ -46,6 +46,21 @@ def test_an_answer_is_held_read_once_it_has_ended_and_shown_only_if_it_is_one(
     assert (False, None) == (meter.rewrites, meter.content_type)
 
 
+@pytest.mark.parametrize("error", [b'"it crashed"', b'{"message":"it crashed"}', b'"' + b"x" * 5000 + b'"'])
+def test_an_error_told_with_a_good_status_is_no_answer(error: bytes) -> None:
+    meter = WholeMeter(3, told)
+
+    assert b"" == meter.feed(b'{"n":7,"error":' + error + b"}") + meter.end()
+    assert (FLOOR, False, True) == (meter.usage, meter.complete, meter.failed)
+
+
+@pytest.mark.parametrize("error", [b"null", b'""'])
+def test_an_error_that_is_none_is_no_failure(error: bytes) -> None:
+    meter = seen(WholeMeter(3, told), b'{"error": ' + error + b' ,"n":7}')
+
+    assert (Usage(7, 0), True, False) == (meter.usage, meter.complete, meter.failed)
+
+
 def test_before_its_end_an_answer_costs_the_floor() -> None:
     meter = WholeMeter(3, told)
 
@@ -84,10 +99,12 @@ def test_an_answer_too_long_to_hold_passes_and_costs_the_floor() -> None:
     assert (FLOOR, True) == (meter.usage, meter.complete)
 
 
-def test_what_is_free_is_whole_from_the_beginning() -> None:
+def test_what_is_free_is_whole_once_it_has_ended() -> None:
     meter = FreeMeter()
 
-    assert b"anything" == meter.feed(b"anything") + meter.end()
+    assert b"anything" == meter.feed(b"anything")
+    assert not meter.complete
+    assert b"" == meter.end()
     assert (Usage(), True, False) == (meter.usage, meter.complete, meter.failed)
 
 

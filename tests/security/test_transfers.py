@@ -34,7 +34,8 @@ async def test_an_upload_keeps_its_length_and_its_bytes(gate: Gate, upstream: Re
 
     assert (201, b"") == (told.status, told.body)
     assert [as_sent(upstream, f"POST {BLOB}", PIECE, "application/octet-stream")] == all_sent(upstream)
-    assert Outcome.SERVED == (await gate.entry()).outcome
+    entry = await gate.entry()
+    assert (Outcome.SERVED, len(PIECE)) == (entry.outcome, entry.bytes_in)
 
 
 async def test_an_upload_of_unknown_length_passes_in_chunks(gate: Gate, upstream: RecordingUpstream) -> None:
