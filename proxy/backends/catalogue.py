@@ -30,18 +30,27 @@ class Catalogue(Generic[Key, Value]):
         self._read = read
         self._clock = clock
         self._known: Mapping[Key, Value] | None = None
+        self._expired = False
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
 
-    async def holding(self, key: Key) -> Mapping[Key, Value]:
-        """All that is known, looked up anew if the key is not in it. Raises BackendFailed while nothing is known."""
-        if self._known is None or (key not in self._known and self._may_ask):
+    async def holding(self, key: Key | None) -> Mapping[Key, Value]:
+        """All that is known, looked up anew if the key is not in it; without a key, only if it has expired.
+
+        Raises BackendFailed while nothing is known.
+        """
+        missing = key is not None and (self._known is None or (key not in self._known and self._may_ask))
+        if missing or self._expired:
             try:
                 await self.refresh()
             except BackendFailed:
                 if self._known is None:
                     raise
         return self._known or {}
+
+    def expire(self) -> None:
+        """What is known may be so no longer: the next who wants it waits for the backend."""
+        self._expired = True
 
     @property
     def _may_ask(self) -> bool:
@@ -62,7 +71,12 @@ class Catalogue(Generic[Key, Value]):
         await asyncio.shield(self._asking)
 
     async def _ask(self) -> None:
-        self._known = self._read(await self._fetch())
+        expired, self._expired = self._expired, False
+        try:
+            self._known = self._read(await self._fetch())
+        except BackendFailed:
+            self._expired = self._expired or expired
+            raise
 
     def _asked(self, task: asyncio.Task[None]) -> None:
         self._asking = None

@@ -21,8 +21,9 @@ from proxy.vocabulary import Ask, Backend, Upload
 
 GOOD = (200, 201)
 READ_AHEAD = 4 * 1024 * 1024
-"""Bytes of an answer that are taken from the backend before the client takes them. Ollama must not be made to wait: if
-it is left while it does, the model's slot may be lost for ever. So what has come is taken once more before closing."""
+"""Bytes of an answer that are taken from the backend before the client takes them; aiohttp reads up to twice as many.
+Ollama must not be made to wait: if it is left while it does, the model's slot may be lost for ever. So what has come is
+taken once more before closing."""
 DRAIN_SECONDS = 0.5
 QUIET_SECONDS = 0.01
 LONGEST_LIST = 16 * 1024 * 1024

@@ -1,14 +1,14 @@
 """The one backend behind the gate, and what is known of it: its models, and how much the loaded ones hold."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from proxy.backends.catalogue import Catalogue
 from proxy.backends.http import HttpAnswer, HttpBackend
 from proxy.errors import BackendFailed
-from proxy.vocabulary import Ask, Clock, Upload
+from proxy.vocabulary import Ask, Clock, Risk, Upload
 
 Name = TypeVar("Name")
 Installed = TypeVar("Installed")
@@ -25,10 +25,18 @@ class OneBackend(Generic[Name, Installed]):
         self._loaded = Catalogue(lambda: backend.told("/api/ps"), context_lengths, clock)
 
     async def installed(self, name: Name | None) -> Mapping[Name, Installed]:
-        return self._tags.known if name is None else await self._tags.holding(name)
+        return await self._tags.holding(name)
 
-    def open(self, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[HttpAnswer]:
-        return self._backend.open(ask, upload, lambda: self._loaded.known.get(ask.spelling))
+    @asynccontextmanager
+    async def open(self, ask: Ask, upload: Upload | None) -> AsyncIterator[HttpAnswer]:
+        async with self._backend.open(ask, upload, lambda: self._loaded.known.get(ask.spelling)) as answer:
+            if ask.endpoint.risk is Risk.MANAGE:
+                self._tags.expire()  # Before the caller hears that it is done, and once more in case somebody looked.
+            try:
+                yield answer
+            finally:
+                if ask.endpoint.risk is Risk.MANAGE:
+                    self._tags.expire()
 
     async def version(self) -> str | None:
         """What the backend says it is; None where it does not answer."""

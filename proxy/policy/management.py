@@ -18,6 +18,9 @@ from proxy.vocabulary import Ask, ModelIn, Plan, Pulls
 REFUSED_MEMBERS = {
     "insecure": "Transfers over plain HTTP are not allowed.",
     "remote_host": "Models that run elsewhere cannot be made here.",
+    # Until 0.5.5 these two could name any model, host or file, unchecked; later versions look for neither.
+    "modelfile": "A model is made from the members of the request, not from a Modelfile.",
+    "path": "A model is made from the members of the request, not from a Modelfile.",
 }
 TRANSFERS = ("/api/pull", "/api/push")
 

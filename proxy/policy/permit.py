@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from proxy.errors import Forbidden, NoSuchModel
@@ -43,13 +44,17 @@ def _may_have(caller: Caller, name: Name, found: Installed) -> bool:
     return may_use(caller, name) and (caller.plan.cloud or not found.elsewhere)
 
 
+def _may_have_if_there(caller: Caller, installed: InstalledModels, name: Name) -> bool:
+    return _may_have(caller, name, installed.get(name, Installed(str(name))))
+
+
 def may_see(caller: Caller, installed: InstalledModels, spelling: str) -> bool:
     """Whether a list shows the model to this caller: what it could not use, or has no proper name, is not shown."""
     try:
         name = models.canonical(spelling)
     except BadName:
         return False
-    return _may_have(caller, name, installed.get(name, Installed(spelling)))
+    return _may_have_if_there(caller, installed, name)
 
 
 def wanted(caller: Caller, ask: Ask) -> Name | None:
@@ -70,7 +75,8 @@ def permit(caller: Caller, ask: Ask, installed: InstalledModels) -> Ask:
     house without leave are refused alike. Raises NoSuchModel, Forbidden or NotUnderstood.
     """
     if ask.endpoint.risk is Risk.MANAGE:
-        return management.permit(ask, caller.plan, lambda name: may_use(caller, name))
+        # What is copied from a stub, or made from one, is one too, under a name that nobody takes for it.
+        return management.permit(ask, caller.plan, partial(_may_have_if_there, caller, installed))
     if ask.endpoint.model_in is ModelIn.NOWHERE:
         return ask
     name = _name(ask)

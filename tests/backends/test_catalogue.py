@@ -203,3 +203,34 @@ async def test_it_is_kept_fresh_for_ever_whether_or_not_the_backend_answers(cloc
 
     assert [{}, {}, {"n2": 2}] == seen
     assert 3 == box.asked
+
+
+async def test_what_has_expired_is_looked_at_anew_even_by_who_names_nothing(clock: FakeClock) -> None:
+    box = Box("a")
+    catalogue = over(box, clock)
+    await catalogue.holding("a")
+    box.names = ["b"]
+    catalogue.expire()
+
+    assert {"b": 1} == await catalogue.holding(None)
+    assert {"b": 1} == await catalogue.holding("b")
+    assert 2 == box.asked
+
+
+async def test_what_has_expired_stays_so_until_the_backend_answers(clock: FakeClock) -> None:
+    box = Box("a")
+    catalogue = over(box, clock)
+    await catalogue.holding("a")
+    catalogue.expire()
+    box.fails = True
+
+    assert {"a": 1} == await catalogue.holding("a")
+    box.fails, box.names = False, ["b"]
+    assert {"b": 1} == await catalogue.holding("a")
+
+
+async def test_without_a_name_nothing_is_asked(clock: FakeClock) -> None:
+    box = Box("a")
+
+    assert {} == await over(box, clock).holding(None)
+    assert 0 == box.asked

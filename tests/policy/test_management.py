@@ -6,8 +6,9 @@ import pytest
 from proxy.errors import Forbidden, NoSuchModel, NotUnderstood
 from proxy.policy import models
 from proxy.policy.endpoints import ENDPOINTS, find
-from proxy.policy.management import permit
+from proxy.policy.management import REFUSED_MEMBERS, permit
 from proxy.policy.models import Name
+from proxy.policy.permit import Installed
 from proxy.policy.permit import permit as permit_any
 from proxy.vocabulary import Ask, Caller, Endpoint, ModelIn, Plan, Pulls, Risk
 from tests.policy.test_models import SCHEMES, SPELLINGS
@@ -137,7 +138,7 @@ def test_a_copys_stray_model_is_not_what_counts() -> None:
 
 @pytest.mark.parametrize("endpoint", WITH_BODY, ids=by_path)
 @pytest.mark.parametrize("value", [True, 1, "true", "http://x", [0]])
-@pytest.mark.parametrize("member", ["insecure", "remote_host"])
+@pytest.mark.parametrize("member", REFUSED_MEMBERS)
 def test_what_would_widen_a_request_is_refused_on_every_route(endpoint: Endpoint, member: str, value: object) -> None:
     asked = named(endpoint, "m")
     widened = Ask(endpoint, asked.model, fields={**asked.fields, member: json.dumps(value).encode()})
@@ -145,7 +146,7 @@ def test_what_would_widen_a_request_is_refused_on_every_route(endpoint: Endpoint
         permit(widened, plan(Pulls(("*",), ("*",))), owned)
 
 
-@pytest.mark.parametrize("member", ["insecure", "remote_host"])
+@pytest.mark.parametrize("member", REFUSED_MEMBERS)
 @pytest.mark.parametrize("value", [False, None, ""])
 def test_what_is_off_anyway_is_no_offence(member: str, value: object) -> None:
     assert "m:latest" == sent(ask(PULL, model="m", **{member: value}))["model"]
@@ -242,6 +243,19 @@ def test_plan_and_key_cover_what_is_managed_though_it_need_not_be_there(endpoint
     for other in ("llama3.2:3b", "mistral", "llama3.2:1b-cloud"):
         with pytest.raises(NoSuchModel):
             permit_any(narrow, named(endpoint, other), {})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [ask(COPY, source="stub", destination="m"), ask(CREATE, model="m", **{"from": "stub"})],
+    ids=["copy", "create"],
+)
+def test_a_stub_lends_its_name_to_nobody_without_leave(asked: Ask) -> None:
+    installed = {models.canonical("stub"): Installed("stub:latest", elsewhere=True)}
+
+    assert "m:latest" == permit_any(Caller("alice", "k1", Plan("ops", cloud=True)), asked, installed).model
+    with pytest.raises(NoSuchModel):
+        permit_any(Caller("alice", "k1", Plan("ops")), asked, installed)
 
 
 def test_every_row_that_names_its_model_somewhere_is_one_of_the_two_ways() -> None:
