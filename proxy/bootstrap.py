@@ -157,17 +157,17 @@ class Workshop:
     """Implements ``admin.cli.tools.Tools`` with the real things."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = environment
+        self._environment = environment
 
     def now(self) -> datetime:
         return _now()
 
     def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
-        file = files.find(config, self.environment)
+        file = files.find(config, self._environment)
         return load(
             text=None if file is None else files.read(file),
             file=None if file is None else str(file),
-            environment=self.environment,
+            environment=self._environment,
             flags=flags,
             read_secret=files.read_secret,
             check_pattern=canonical_pattern,
@@ -206,8 +206,8 @@ async def _real_model() -> DemoStanding:
     return await real_model.start(file)
 
 
-class _Latest:
-    """A listener that keeps what it was told last."""
+class _Heard:
+    """A listener that keeps what it was told."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -217,7 +217,7 @@ class _Latest:
 
 
 async def _tour(settings: Settings, told: DemoTeller, stay: bool) -> None:
-    heard = _Latest()
+    heard = _Heard()
     async with records(settings) as kept:
         key = (await desk_over(kept, settings).create_key("alice", note="demo")).secret
         async with gate(settings, kept, [heard]) as standing:

@@ -1,7 +1,8 @@
 """Who asks?
 
-One file per way of proving it (``api_keys``); ``credentials`` finds the proof among a request's headers, and
-a ``KeyStore`` remembers whom we gave a key. Every failure is the same ``Unauthenticated`` to the caller.
+``credentials`` finds the proof among a request's headers, ``api_keys`` knows a key of ours when it sees one, and a
+``KeyStore`` remembers whom we gave it; ``authenticator`` asks all three. A key that is missing, malformed, unknown,
+expired or revoked is the same ``Unauthenticated`` to the caller.
 """
 
 from dataclasses import dataclass, field

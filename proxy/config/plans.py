@@ -113,7 +113,7 @@ class PullSettings(BaseModel):
     model_config = _PLAN_MODEL
 
     registries: Annotated[tuple[Annotated[str, AfterValidator(_registry)], ...], BeforeValidator(listed)] = Field(
-        default=Pulls().registries, description="Whence it may pull.", examples=[["registry.ollama.ai", "hf.co"]]
+        default=Pulls().registries, description="Where it may pull from.", examples=[["registry.ollama.ai", "hf.co"]]
     )
     namespaces: Annotated[tuple[Annotated[str, AfterValidator(_namespace)], ...], BeforeValidator(listed)] = Field(
         default=Pulls().namespaces, description="Whose models it may pull; * is anybody's.", examples=[["library"]]
@@ -146,7 +146,7 @@ class PlanSettings(BaseModel):
     )
     truncation: Annotated[Literal["tell", "refuse"], BeforeValidator(lower)] = Field(
         default="tell",
-        description="Whether a prompt that does not fit is cut and that told, or refused.",
+        description="Whether a prompt that does not fit is cut and the caller told, or refused.",
         examples=["refuse"],
     )
     pull: PullSettings = Field(

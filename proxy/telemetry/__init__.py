@@ -1,4 +1,4 @@
 """What do we tell the operators?
 
-Log, metrics and traces are listeners of the ledger's entries, so that they can never disagree.
+What is told of calls is told by listeners of the ledger's entries, so that log and ledger can never disagree.
 """

@@ -1,6 +1,5 @@
 """``llamagate keys``: who may come in."""
 
-import asyncio
 import shlex
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,8 +9,8 @@ import typer
 
 from proxy.admin.cli.options import Config, Json, lifetime
 from proxy.admin.cli.paper import NONE, iso, say, say_json, say_table, told_plainly, when
-from proxy.admin.cli.tools import Tools
-from proxy.admin.desk import Issued
+from proxy.admin.cli.tools import Tools, at_desk
+from proxy.admin.desk import Desk
 from proxy.auth import Key
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id; a whole key will do too.")]
@@ -35,14 +34,9 @@ def create(
     """Issue a key, and show it this once."""
     tools: Tools = ctx.obj
     patterns = None if models is None else tuple(name.strip() for name in models.split(","))
-
-    async def issue() -> Issued:
-        async with tools.desk(settings) as desk:
-            return await desk.create_key(user, team, plan, patterns, expires, note)
-
     with told_plainly():
         settings = tools.load(config, {}).settings
-        issued = asyncio.run(issue())
+        issued = at_desk(tools, settings, lambda desk: desk.create_key(user, team, plan, patterns, expires, note))
     base_url = f"{settings.address}/v1"
     if as_json:
         say_json({"key": issued.secret, "base_url": base_url, **_facts(issued.key, tools.now())})
@@ -60,14 +54,8 @@ def create(
 def listed(ctx: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """List the keys, oldest first."""
     tools: Tools = ctx.obj
-
-    async def fetch() -> list[Key]:
-        async with tools.desk(settings) as desk:
-            return await desk.keys()
-
     with told_plainly():
-        settings = tools.load(config, {}).settings
-        keys = asyncio.run(fetch())
+        keys = at_desk(tools, tools.load(config, {}).settings, Desk.keys)
     now = tools.now()
     if as_json:
         say_json([_facts(key, now) for key in keys])
@@ -81,14 +69,8 @@ def listed(ctx: typer.Context, as_json: Json = False, config: Config = None) -> 
 def show(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
     """Show what is known of a key."""
     tools: Tools = ctx.obj
-
-    async def fetch() -> Key:
-        async with tools.desk(settings) as desk:
-            return await desk.key(key_id)
-
     with told_plainly():
-        settings = tools.load(config, {}).settings
-        key = asyncio.run(fetch())
+        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.key(key_id))
     facts = _facts(key, tools.now())
     if as_json:
         say_json(facts)
@@ -99,14 +81,8 @@ def show(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Confi
 def revoke(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
     """Refuse a key from now on."""
     tools: Tools = ctx.obj
-
-    async def act() -> Key:
-        async with tools.desk(settings) as desk:
-            return await desk.revoke(key_id)
-
     with told_plainly():
-        settings = tools.load(config, {}).settings
-        key = asyncio.run(act())
+        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.revoke(key_id))
     if as_json:
         say_json(_facts(key, tools.now()))
     else:

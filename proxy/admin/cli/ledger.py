@@ -10,7 +10,8 @@ import typer
 
 from proxy.admin.cli.options import Config, Json, User, lifetime
 from proxy.admin.cli.paper import NONE, say, say_json, say_table, told_plainly, when
-from proxy.admin.cli.tools import Tools
+from proxy.admin.cli.tools import Tools, at_desk
+from proxy.admin.desk import Desk
 from proxy.ledger import Sum
 from proxy.ledger.facts import facts
 from proxy.vocabulary import Entry
@@ -43,14 +44,9 @@ def calls(
     """Show the newest calls, oldest of them first."""
     tools: Tools = ctx.obj
 
-    async def fetch() -> list[Entry]:
-        async with tools.desk(settings) as desk:
-            return await desk.calls(last, user)
-
-    async def watch() -> None:
-        async with tools.desk(settings) as desk:
-            async for entry in desk.follow(user, lambda: asyncio.sleep(LOOK_EVERY_SECONDS), last):
-                say_json(facts(entry)) if as_json else say(line(entry))
+    async def watch(desk: Desk) -> None:
+        async for entry in desk.follow(user, lambda: asyncio.sleep(LOOK_EVERY_SECONDS), last):
+            say_json(facts(entry)) if as_json else say(line(entry))
 
     with told_plainly():
         settings = tools.load(config, {}).settings
@@ -58,11 +54,11 @@ def calls(
             if not as_json:
                 say(_spaced(_HEADS), "bold")
             try:
-                asyncio.run(watch())
+                at_desk(tools, settings, watch)
             except KeyboardInterrupt:
                 raise typer.Exit(130) from None
             return
-        entries = asyncio.run(fetch())
+        entries = at_desk(tools, settings, lambda desk: desk.calls(last, user))
     if as_json:
         for entry in entries:
             say_json(facts(entry))
@@ -83,14 +79,8 @@ def usage(
 ) -> None:
     """Sum up what calls cost."""
     tools: Tools = ctx.obj
-
-    async def fetch() -> list[Sum]:
-        async with tools.desk(settings) as desk:
-            return await desk.usage(by.value, since)
-
     with told_plainly():
-        settings = tools.load(config, {}).settings
-        sums = asyncio.run(fetch())
+        sums = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.usage(by.value, since))
     if as_json:
         say_json([{"by": by.value, **asdict(total)} for total in sums])
     elif sums:

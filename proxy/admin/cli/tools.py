@@ -1,16 +1,19 @@
 """What the commands need to be given. ``bootstrap`` implements it, and passes it as the context's object."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from proxy.admin.desk import Desk
 from proxy.config.load import Loaded
 from proxy.config.settings import Settings
 from proxy.vocabulary import Entry
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class DemoTeller(Protocol):
 
 
 class Tools(Protocol):
-    environment: Mapping[str, str]
+    """Everything that a command does beyond reading its options and printing."""
 
     def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
         """What we were told to be. Raises ``Mistakes``."""
@@ -68,4 +71,15 @@ class Tools(Protocol):
         Returns after the calls, or with ``stay`` only at a signal.
         """
 
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """The wall clock, with a time zone."""
+
+
+def at_desk(tools: Tools, settings: Settings, act: Callable[[Desk], Awaitable[Result]]) -> Result:
+    """What comes of one act at the desk. Raises what ``Tools.desk`` and the act raise."""
+
+    async def errand() -> Result:
+        async with tools.desk(settings) as desk:
+            return await act(desk)
+
+    return asyncio.run(errand())

@@ -1,0 +1,93 @@
+"""What the docs say of the code, held against the code."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.config import keys
+from proxy.config.load import Loaded, effective, load
+from proxy.config.plans import setting_as_written
+from proxy.policy.endpoints import ENDPOINTS
+from proxy.policy.knobs import DEFAULTS
+from proxy.policy.models import canonical_pattern
+from proxy.vocabulary import KNOBS, SEGMENT, Knob, Risk, Rule
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CODE = set(re.findall(r"`[^`\n]+`", README))
+SETTINGS = (ROOT / "docs/settings.md").read_text()
+
+
+def told(text: str) -> Loaded:
+    return load(
+        text=text,
+        file="README.md",
+        environment={},
+        flags={},
+        read_secret=lambda path: "",
+        check_pattern=canonical_pattern,
+    )
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The rows of the one table below a heading, without its head."""
+    section = text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
+    lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+def settings() -> Iterator[tuple[bool, list[str]]]:
+    """Every row there should be, and whether it is a plan's."""
+    for key, value, _ in effective(told("[plans.default]\nmodels = '*'")):
+        path = tuple(key.split("."))
+        shown = value if value.startswith("(") else f"`{value}`"
+        if key == "state_dir":
+            shown = "the user's state directory"
+        elif key == "plans.default.models":
+            shown = "`*`"  # As people write it; it is shown in the one form in which it is compared.
+        description = keys.table(path).model_fields[path[-1]].description
+        assert description is not None
+        yield path[0] == "plans", [f"`{key.removeprefix('plans.default.')}`", shown, description]
+
+
+def may_be(knob: Knob) -> str:
+    rules = [rule.value for rule in Rule if rule in knob.rules and rule is not Rule.CLAMP]
+    return ", ".join(rules + ([f"at_most ({knob.unit})"] if knob.unit else []))
+
+
+def test_every_setting_is_told_with_its_default_and_its_meaning() -> None:
+    assert [row for is_plans, row in settings() if not is_plans] == table(SETTINGS, "The gate")
+
+
+def test_every_setting_of_a_plan_is_told_with_its_default_and_its_meaning() -> None:
+    assert [row for is_plans, row in settings() if is_plans] == table(SETTINGS, "Plans")
+
+
+def test_every_knob_is_told_with_its_default_and_its_rules() -> None:
+    expected = [[f"`{name}`", f"`{setting_as_written(name, DEFAULTS[name])}`", may_be(KNOBS[name])] for name in KNOBS]
+
+    assert expected == [row[:3] for row in table(SETTINGS, "Knobs")]
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
+def test_every_configuration_in_the_readme_is_a_good_one(example: str) -> None:
+    assert told(example).settings.plans.keys() >= tomllib.loads(example)["plans"].keys()
+
+
+def test_the_readme_counts_and_names_the_routes() -> None:
+    # Those of the owner's account and of the web are told in words.
+    told_by_name = [one.path for one in ENDPOINTS if one.risk not in (Risk.ACCOUNT, Risk.OUTBOUND)]
+    paths = {path.removesuffix(f"/{SEGMENT}") for path in told_by_name}
+
+    assert f"All {len(ENDPOINTS)} routes" in README
+    assert set() == {path for path in paths if not {f"`{path}`", f"`{path.rpartition('/')[2]}`"} & CODE}
+
+
+def test_the_readme_draws_the_package_as_it_is() -> None:
+    lines = re.findall(r"^[├└]── (.*)$", README, re.MULTILINE)
+    drawn = {name.strip("/") for line in lines for name in re.findall(r"[a-z_]+(?:\.py|/)", line)}
+
+    assert {path.name for path in (ROOT / "proxy").iterdir() if not path.name.startswith("_")} == drawn
