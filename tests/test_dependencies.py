@@ -25,6 +25,7 @@ FLOORS = {
     "asyncpg": "0.31",
     "msgspec": "0.22",
     "pydantic-settings": "2.16",
+    "redis": "8.1",  # A cancelled call leaves its reply to nobody else, CVE-2023-28858 and CVE-2023-28859.
     "sqlalchemy": "2.1",
 }
 """What stands between us and the network, the database and the configuration."""
