@@ -6,7 +6,7 @@ All are frozen and hold standard-library types only, so that any folder may impo
 import enum
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 Clock = Callable[[], float]
@@ -171,6 +171,66 @@ class Pulls:
     most_bytes: int = 20 * 2**30
 
 
+class Level(enum.StrEnum):
+    """Whose calls a limit counts together."""
+
+    KEY = "key"
+    USER = "user"
+    TEAM = "team"
+    EVERYBODY = "everybody"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much; None where there is no limit."""
+
+    requests_per_minute: int | None = None
+    request_burst: int | None = None
+    """Requests that may come at once; None: as many as in a minute."""
+    tokens_per_minute: int | None = None
+    token_burst: int | None = None
+    """Tokens, of prompt and answer, that may be asked for at once; None: as many as in a minute."""
+    concurrent: int | None = None
+    """Calls under way."""
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    gpu_seconds_per_day: float | None = None
+
+    def over(self, other: "Limits") -> "Limits":
+        """What these say, and for the rest what the other ones do. A rate told anew brings its own burst."""
+        told = {one.name: said for one in fields(self) if (said := getattr(self, one.name)) is not None}
+        for rate, burst in (("requests_per_minute", "request_burst"), ("tokens_per_minute", "token_burst")):
+            if rate in told:
+                told.setdefault(burst, None)
+        return replace(other, **told)
+
+    @property
+    def most_at_once(self) -> int | None:
+        """The most tokens that one call can ever ask for; None where there is no limit."""
+        burst = self.tokens_per_minute if self.token_burst is None else self.token_burst
+        bounds = (burst, self.tokens_per_day, self.tokens_per_month)
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a plan allows at one level, for all models together or for those of one pattern."""
+
+    level: Level
+    limits: Limits
+    models: str = ""
+    """A canonical pattern, see ``policy.models``; empty: all models, and calls that name none."""
+    shadow: bool = False
+    """Who goes beyond is told of in the log, and let pass."""
+    time_zone: str = "UTC"
+    """In which days and months begin, as IANA names it."""
+
+    @property
+    def is_of_each_key(self) -> bool:
+        """Whether it is what a key's own limits stand over."""
+        return self.level is Level.KEY and not self.models
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a caller may do. A key names one and may narrow it."""
@@ -188,6 +248,9 @@ class Plan:
     """Where the plan differs from ``policy.knobs.DEFAULTS``, by the knob's name."""
     refuses_truncation: bool = False
     """A prompt that does not fit is refused instead of cut, where Ollama has a switch for that."""
+    allowances: tuple[Allowance, ...] = ()
+    """How much; those of everybody on the box are in every plan. That of each key may say nothing but how the limits
+    that a key has of its own are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +263,18 @@ class Caller:
     team: str | None = None
     models: tuple[str, ...] | None = None
     """The key's own narrowing of ``plan.models``; None where it has none."""
+    limits: Limits = Limits()
+    """The key's own; what it says stands in place of what the plan says of each key."""
+
+    @property
+    def allowances(self) -> tuple[Allowance, ...]:
+        """The plan's, with the key's own limits over those of each key; a team's only for who has one."""
+        rows = self.plan.allowances
+        if not any(one.is_of_each_key for one in rows):
+            rows = (Allowance(Level.KEY, Limits()), *rows)
+        merged = (replace(one, limits=self.limits.over(one.limits)) if one.is_of_each_key else one for one in rows)
+        is_alone = self.team is None
+        return tuple(one for one in merged if one.limits != Limits() and not (one.level is Level.TEAM and is_alone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +328,12 @@ class Ask:
     """The gate asked for the counts on the caller's behalf and takes them out of the answer again."""
     prompt_floor: int = 0
     """Tokens that the prompt has at the least, by its length: charged when no count ever comes."""
+    prompt_bytes: int = 0
+    """Bytes of the members that make the prompt, as they stand in the body."""
+    prompt_most: int = 0
+    """Tokens that the prompt is taken to have at the most; see ``policy.cost``."""
+    most_tokens: int = 0
+    """Tokens of prompt and answer that it is taken to cost at the most, until that is known; see ``policy.cost``."""
     segment: str = ""
     """What stands in the path's ``{segment}``, checked."""
     parts: tuple[Part, ...] = field(default=(), repr=False)
@@ -313,6 +394,28 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Where a Redis is, and how it is asked."""
+
+    hosts: tuple[tuple[str, int], ...] = ()
+    """One; of sentinels and clusters all that were told. None where there is a socket in the file system."""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    tls: bool = False
+    authorities: str = ""
+    """Path of a file of CA certificates, for TLS only; empty: those that this machine trusts."""
+    number: int = 0
+    """Of the database."""
+    service: str = ""
+    """What the sentinels call it; empty where there are none."""
+    sentinel_user: str = ""
+    """The sentinels' own, as is the password: they are never told those of the Redis."""
+    sentinel_password: str = field(default="", repr=False)
+    cluster: bool = False
+    socket: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What an answer cost, in tokens and in seconds of the backend's own phases (None where it tells none)."""
 
@@ -323,6 +426,16 @@ class Usage:
     load_seconds: float | None = None
     prompt_seconds: float | None = None
     completion_seconds: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def phases_seconds(self) -> float | None:
+        """The phases together; None where the backend tells none of them."""
+        told = [one for one in (self.load_seconds, self.prompt_seconds, self.completion_seconds) if one is not None]
+        return sum(told) if told else None
 
 
 class Outcome(enum.StrEnum):
@@ -357,6 +470,8 @@ class Entry:
     model: str | None = None
     stream: bool = False
     usage: Usage = Usage()
+    gpu_seconds: float = 0.0
+    """The backend's own phases together; where it tells none, how long it was busy with the call."""
     first_byte_seconds: float | None = None
     total_seconds: float = 0.0
     bytes_in: int = 0

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from proxy.config import keys
+from proxy.config.limits import AmountSettings, EverybodySettings, LimitSettings
 from proxy.config.load import Loaded, effective, load
 from proxy.config.plans import setting_as_written
+from proxy.config.redis_url import QUERIES, SHAPES
 from proxy.policy.endpoints import ENDPOINTS
 from proxy.policy.knobs import DEFAULTS
 from proxy.policy.models import canonical_pattern
@@ -32,10 +34,11 @@ def told(text: str) -> Loaded:
     )
 
 
-def table(text: str, heading: str) -> list[list[str]]:
-    """The rows of the one table below a heading, without its head."""
+def table(text: str, heading: str, number: int = 0) -> list[list[str]]:
+    """The rows of a table below a heading, without its head."""
     section = text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
-    lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    tables = [block for block in section.split("\n\n") if block.startswith("|")]
+    lines = [line.strip("|").split(" | ") for line in tables[number].splitlines()]
     return [[cell.strip() for cell in line] for line in lines[2:]]
 
 
@@ -72,8 +75,33 @@ def test_every_knob_is_told_with_its_default_and_its_rules() -> None:
     assert expected == [row[:3] for row in table(SETTINGS, "Knobs")]
 
 
-@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
-def test_every_configuration_in_the_readme_is_a_good_one(example: str) -> None:
+def test_every_limit_is_told_with_its_meaning() -> None:
+    fields = {**AmountSettings.model_fields, "mode": EverybodySettings.model_fields["mode"]}
+    shown = {name: f"`{one.default}`" if one.default else "(not set)" for name, one in fields.items()}
+
+    assert [[f"`{name}`", shown[name], one.description] for name, one in fields.items()] == table(SETTINGS, "Limits")
+
+
+def test_every_table_of_limits_is_told() -> None:
+    levels = [name for name in LimitSettings.model_fields if name not in EverybodySettings.model_fields]
+    tables = ["[limits]", "[plans.NAME.limits]", *(f"[plans.NAME.limits.{level}]" for level in levels)]
+
+    assert [f"`{one}`" for one in tables] == [row[0] for row in table(SETTINGS, "Whose limits")]
+
+
+def test_every_form_of_the_address_of_a_redis_is_told() -> None:
+    shapes = [shape for scheme, shape in SHAPES.items() if not scheme.startswith("rediss")]
+
+    assert [f"`{shape}`" for shape in shapes] == [row[0] for row in table(SETTINGS, "The gate", 1)]
+    assert [f"`{query}`" for query in QUERIES.values()] == [row[0] for row in table(SETTINGS, "The gate", 2)]
+
+
+def test_every_file_of_a_secret_is_told() -> None:
+    assert set() == {name for name in keys.twins() if f"`{name}`" not in SETTINGS}
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README + SETTINGS, re.DOTALL))
+def test_every_configuration_in_the_docs_is_a_good_one(example: str) -> None:
     assert told(example).settings.plans.keys() >= tomllib.loads(example)["plans"].keys()
 
 

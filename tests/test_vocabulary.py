@@ -15,9 +15,13 @@ from proxy.vocabulary import (
     BOUNDARY,
     KNOBS,
     SEGMENT,
+    Allowance,
     Ask,
     Call,
+    Caller,
     Endpoint,
+    Level,
+    Limits,
     ModelIn,
     Part,
     Plan,
@@ -142,3 +146,86 @@ def test_a_knob_can_be_clamped_exactly_where_there_is_more_and_less_of_it(name: 
 
     assert (knob.unit is not None) == (Rule.CLAMP in knob.rules)
     assert Rule.ALLOW in knob.rules
+
+
+# How much somebody may have.
+
+
+@pytest.mark.parametrize(
+    ("expected", "own", "plans"),
+    [
+        (Limits(), Limits(), Limits()),
+        (Limits(concurrent=2), Limits(), Limits(concurrent=2)),
+        (Limits(concurrent=1, tokens_per_day=9), Limits(concurrent=1), Limits(concurrent=2, tokens_per_day=9)),
+        (Limits(requests_per_minute=0), Limits(requests_per_minute=0), Limits(requests_per_minute=60)),
+        (Limits(60, 5), Limits(request_burst=5), Limits(60, 30)),
+    ],
+)
+def test_what_limits_say_stands_over_what_others_say(expected: Limits, own: Limits, plans: Limits) -> None:
+    assert expected == own.over(plans)
+
+
+def test_a_rate_told_anew_brings_its_own_burst() -> None:
+    plans = Limits(requests_per_minute=60, request_burst=30, tokens_per_minute=600, token_burst=300)
+
+    assert Limits(6, None, 600, 300) == Limits(requests_per_minute=6).over(plans)
+    assert Limits(60, 30, 50, None) == Limits(tokens_per_minute=50).over(plans)
+    assert Limits(6, 2, 50, 20) == Limits(6, 2, 50, 20).over(plans)
+
+
+@pytest.mark.parametrize(
+    ("expected", "limits"),
+    [
+        (None, Limits(requests_per_minute=1, concurrent=1, gpu_seconds_per_day=1)),
+        (60, Limits(tokens_per_minute=60)),
+        (90, Limits(tokens_per_minute=60, token_burst=90)),
+        (50, Limits(tokens_per_minute=60, tokens_per_day=50, tokens_per_month=70)),
+        (40, Limits(tokens_per_month=40)),
+        (0, Limits(tokens_per_minute=60, tokens_per_day=0)),
+    ],
+)
+def test_one_call_can_have_as_much_as_the_tightest_limit_ever_gives(expected: int | None, limits: Limits) -> None:
+    assert expected == limits.most_at_once
+
+
+EACH_KEY = Allowance(Level.KEY, Limits(concurrent=4, tokens_per_day=9), shadow=True, time_zone="Europe/Berlin")
+EACH_KEY_ON_LARGE = Allowance(Level.KEY, Limits(concurrent=1), "*/*/large:*", shadow=True, time_zone="Asia/Tokyo")
+EACH_TEAM = Allowance(Level.TEAM, Limits(concurrent=8))
+EVERYBODY = Allowance(Level.EVERYBODY, Limits(concurrent=16), shadow=True, time_zone="America/Lima")
+OWN = Limits(concurrent=2)
+
+
+@pytest.mark.parametrize(
+    ("expected", "limits", "plans"),
+    [
+        ((), Limits(), ()),
+        ((EACH_KEY, EVERYBODY), Limits(), (EACH_KEY, EVERYBODY)),
+        (
+            (
+                EACH_KEY_ON_LARGE,
+                dataclasses.replace(EACH_KEY, limits=Limits(concurrent=2, tokens_per_day=9)),
+                EVERYBODY,
+            ),
+            OWN,
+            (EACH_KEY_ON_LARGE, EACH_KEY, EVERYBODY),
+        ),
+        ((Allowance(Level.KEY, OWN),), OWN, ()),
+        (
+            (Allowance(Level.KEY, OWN, shadow=True, time_zone="Asia/Tokyo"), EACH_KEY_ON_LARGE),
+            OWN,
+            (EACH_KEY_ON_LARGE,),
+        ),
+        ((Allowance(Level.KEY, OWN, time_zone="America/Lima"), EVERYBODY), OWN, (EVERYBODY,)),
+    ],
+)
+def test_a_keys_own_limits_stand_over_those_that_its_plan_has_for_each_key(
+    expected: tuple[Allowance, ...], limits: Limits, plans: tuple[Allowance, ...]
+) -> None:
+    assert expected == Caller("alice", "k1", Plan("lab", allowances=plans), limits=limits).allowances
+
+
+def test_what_a_team_is_allowed_counts_only_for_who_has_one() -> None:
+    plan = Plan("lab", allowances=(EACH_KEY, EACH_TEAM))
+
+    assert (EACH_KEY,) == Caller("alice", "k1", plan).allowances
+    assert (EACH_KEY, EACH_TEAM) == Caller("alice", "k1", plan, team="lab").allowances

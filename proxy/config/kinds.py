@@ -2,12 +2,19 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from proxy.config import written
+
+_DIGITS = re.compile("[0-9]{1,18}")
+# Names that begin small are no zones but files beside them: the machine's own, leap seconds, the zones with them.
+_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+_PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "example", "password", "secret", "your-", "your_")
 
 
 def written_as(parse: Callable[[str], float]) -> Callable[[Any], float]:
@@ -40,5 +47,30 @@ def listed(value: Any) -> Any:
     return names
 
 
+def whole(most: int) -> BeforeValidator:
+    """A number of things, one at the least. A variable of the environment holds it as text."""
+
+    def read(value: Any) -> int:
+        if isinstance(value, str) and _DIGITS.fullmatch(value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise ValueError(f"should be a whole number from 1 to {most}")
+        return value
+
+    return BeforeValidator(read)
+
+
+def is_placeholder(secret: str) -> bool:
+    return any(word in secret.lower() for word in _PLACEHOLDERS)
+
+
+def _time_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name if _ZONE.fullmatch(name) else "").key
+    except (KeyError, ValueError, OSError):
+        raise ValueError("is not a time zone that this machine knows") from None
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Seconds = Annotated[float, BeforeValidator(written_as(written.seconds))]
 Octets = Annotated[int, BeforeValidator(written_as(written.size))]

@@ -68,7 +68,7 @@ class Layer(PydanticBaseSettingsSource):
         inner[path[-1]] = value
 
     def name(self, path: keys.Path) -> str:
-        return self.names.get(path, ".".join(path))
+        return self.names.get(path, keys.dotted(path))
 
     def origin(self, path: keys.Path) -> str:
         return f"{self.where} {self.name(path)}"
@@ -103,9 +103,11 @@ class Environment(Layer):
             if not name.startswith(keys.PREFIX) or name in _NOT_SETTINGS or _is_service_link(name, value):
                 continue
             path = tuple(name.removeprefix(keys.PREFIX).lower().split("__"))
-            if keys.is_setting(path):
+            if keys.is_for_the_file(path):
+                self.mistake(name, "cannot name the pattern of a model", "write it in the file")
+            elif keys.is_setting(path):
                 # An empty variable is how a compose file says "not set". For a plan it could open what was to be shut.
-                if value or path[0] == "plans":
+                if value or len(path) > 1:
                     self.tell(path, name, value)
             elif name not in keys.twins():
                 self.mistake(name, "is not a setting", keys.meant(name, keys.variables(path)))

@@ -13,11 +13,22 @@ from pydantic_settings import PydanticBaseSettingsSource
 from proxy.config import keys, written
 from proxy.config.kinds import listed
 from proxy.config.layers import Environment, File, Flags, Layer, Mistake, Mistakes, SecretFiles
+from proxy.config.limits import NeedsRate
 from proxy.config.plans import NeedsOwner, setting_as_written
+from proxy.config.redis_url import OpenToAll
 from proxy.config.settings import AsksItself, Settings
 from proxy.vocabulary import Setting
 
 __all__ = ["Loaded", "Mistake", "Mistakes", "effective", "load"]
+
+_SIZES = ("max_body", "max_size")
+_CURES: Mapping[type, str] = {
+    AsksItself: "another host or port than that of listen",
+    NeedsOwner: "leave them out, or say owner = true in this plan if its keys are only for the owner of the box",
+    NeedsRate: "say both, or leave the burst out",
+    OpenToAll: "rediss://, or a password of 8 characters or more that nobody guesses; "
+    "redis_insecure = true if only gates can reach it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +70,19 @@ def load(
     mistakes += _wrong_patterns(layers, check_pattern)
     if mistakes or settings is None:
         raise Mistakes(mistakes)
-    settings = _canonical(settings, check_pattern)
+    canonical = _canonical(settings, check_pattern)
     origins = {}
-    for path, _ in keys.told(settings):
+    # A pattern stands in a path as it was written, and is shown as it is compared.
+    for (path, _), (shown, _) in zip(keys.told(settings), keys.told(canonical), strict=True):
         layer = _teller(path, layers)
         if layer is not None:
-            origins[".".join(path)] = layer.origin(path)
-    return Loaded(settings, origins, file)
+            origins[keys.dotted(shown)] = layer.origin(path)
+    return Loaded(canonical, origins, file)
 
 
 def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     """Each key, its value as people write it with secrets masked, and where it came from."""
-    rows = ((".".join(path), _shown(path[-1], value)) for path, value in keys.told(loaded.settings))
+    rows = ((keys.dotted(path), _shown(path[-1], value)) for path, value in keys.told(loaded.settings))
     return [(key, shown, loaded.origins.get(key, "default")) for key, shown in rows]
 
 
@@ -88,7 +100,7 @@ def _shown(name: str, value: Any) -> str:
             return setting_as_written(name, value)
         case float():
             return written.as_duration(value)
-        case int():
+        case int() if name in _SIZES:
             return written.as_size(value)
     return str(value)
 
@@ -107,31 +119,51 @@ def _wrong_patterns(layers: Sequence[Layer], check: Callable[[str], str]) -> Ite
                 check(pattern if isinstance(pattern, str) else "*")
             except ValueError as error:
                 yield _mistake(path, f"has {pattern!r} in it: {error}", keys.cure(path), layers)
+    for layer in layers:
+        seen: dict[tuple[keys.Path, str], str] = {}
+        for table in _patterns(layer.told):
+            *above, pattern = table
+            try:
+                first = seen.setdefault((tuple(above), check(pattern)), pattern)
+            except ValueError as error:
+                yield _mistake(table, str(error), keys.cure(table), layers)
+            else:
+                if first != pattern:
+                    yield _mistake(table, f"is the same pattern as {first!r}", "keep one of the two", layers)
+
+
+def _patterns(told: Any, above: keys.Path = ()) -> Iterator[keys.Path]:
+    """The paths of the tables that are named by the pattern of a model."""
+    for name, inner in told.items() if isinstance(told, dict) else ():
+        path = (*above, name)
+        if keys.is_pattern(path):
+            yield path
+        elif keys.is_branch(path):
+            yield from _patterns(inner, path)
 
 
 def _canonical(settings: Settings, check: Callable[[str], str]) -> Settings:
     plans = {
-        name: plan.model_copy(update={"models": tuple(map(check, plan.models))})
+        name: plan.model_copy(update={"models": tuple(map(check, plan.models)), "limits": plan.limits.canonical(check)})
         for name, plan in settings.plans.items()
     }
-    return settings.model_copy(update={"plans": plans})
+    return settings.model_copy(update={"plans": plans, "limits": settings.limits.canonical(check)})
 
 
 def _explained(error: ValidationError, layers: Sequence[Layer]) -> Iterator[Mistake]:
     for detail in error.errors(include_url=False, include_input=False):
-        path = tuple(str(step) for step in detail["loc"] if not isinstance(step, int) and step != "[key]")
+        is_name = detail["loc"][-1:] == ("[key]",)
+        path = tuple(str(step) for step in detail["loc"][: -1 if is_name else None] if not isinstance(step, int))
         entry = next((step + 1 for step in detail["loc"] if isinstance(step, int)), None)
         problem = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
         cure = keys.cure(path)
         if detail["type"] == "extra_forbidden":
             problem, cure = "is not a setting", keys.meant(path[-1], list(keys.table(path).model_fields))
-        elif isinstance(detail.get("ctx", {}).get("error"), AsksItself):
-            cure = "another host or port than that of listen"
-        elif isinstance(detail.get("ctx", {}).get("error"), NeedsOwner):
-            cure = "leave them out, or say owner = true in this plan if its keys are only for the owner of the box"
+        elif (kind := type(detail.get("ctx", {}).get("error"))) in _CURES:
+            cure = _CURES[kind]
         elif detail["type"] in ("dict_type", "model_type"):
             problem = "should be a table"
-        elif "[key]" in detail["loc"]:
+        elif is_name:
             problem = "is not a name for a plan"
             cure = "small letters and digits, with single - or _ between them, such as lab-2"
         yield _mistake(path, f"entry {entry} {problem}" if entry else problem, cure, layers)
@@ -140,7 +172,7 @@ def _explained(error: ValidationError, layers: Sequence[Layer]) -> Iterator[Mist
 def _mistake(path: keys.Path, problem: str, cure: str, layers: Sequence[Layer]) -> Mistake:
     layer = _teller(path, layers)
     if layer is None:
-        return Mistake("default", ".".join(path), problem, cure)
+        return Mistake("default", keys.dotted(path), problem, cure)
     return Mistake(layer.where, layer.name(path), problem, cure)
 
 

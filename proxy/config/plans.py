@@ -1,4 +1,4 @@
-"""What a plan may say: whom it lets do what with which models, what it may pull and what becomes of the knobs."""
+"""What a plan may say: whom it lets do what with which models, and how much; what becomes of pulls and knobs."""
 
 import re
 from collections.abc import Callable
@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from proxy.config import written
-from proxy.config.kinds import Octets, listed, lower, written_as
-from proxy.vocabulary import KNOBS, Knob, Plan, Pulls, Risk, Rule, Setting, Unit
+from proxy.config.kinds import Octets, TimeZone, listed, lower, written_as
+from proxy.config.limits import LimitSettings
+from proxy.vocabulary import KNOBS, Allowance, Knob, Plan, Pulls, Risk, Rule, Setting, Unit
 
 _REGISTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}(?::[0-9]{1,5})?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
@@ -149,6 +150,11 @@ class PlanSettings(BaseModel):
         description="Whether a prompt that does not fit is cut and the caller told, or refused.",
         examples=["refuse"],
     )
+    time_zone: TimeZone | None = Field(
+        default=None,
+        description="In which its days and months begin; without it, the gate's own.",
+        examples=["Europe/Berlin"],
+    )
     pull: PullSettings = Field(
         default=PullSettings(),
         description="What it may pull, if it may manage models.",
@@ -159,6 +165,11 @@ class PlanSettings(BaseModel):
         description="What becomes of what its callers set and others feel.",
         examples=['{ num_ctx = "drop" }'],
     )
+    limits: LimitSettings = Field(
+        default=LimitSettings(),
+        description="How much each key may have, each user and each team.",
+        examples=["{ requests_per_minute = 30 }"],
+    )
 
     @field_validator("grants")
     @classmethod
@@ -168,8 +179,8 @@ class PlanSettings(BaseModel):
             raise NeedsOwner(f"has {' and '.join(reserved)}, which only an owner's plan may grant")
         return grants
 
-    def plan(self, name: str) -> Plan:
-        """It, as the rest of the gate knows it."""
+    def plan(self, name: str, time_zone: str = "UTC", everybodys: tuple[Allowance, ...] = ()) -> Plan:
+        """It, as the rest of the gate knows it; the time zone is that of a gate whose plans say none."""
         knobs = {knob: setting for knob in KNOBS if (setting := getattr(self.knobs, knob)) is not None}
         return Plan(
             name=name,
@@ -180,4 +191,5 @@ class PlanSettings(BaseModel):
             pulls=Pulls(self.pull.registries, self.pull.namespaces, self.pull.max_size),
             knobs=knobs,
             refuses_truncation=self.truncation == "refuse",
+            allowances=self.limits.each(self.time_zone or time_zone) + everybodys,
         )

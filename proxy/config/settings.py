@@ -1,6 +1,8 @@
-"""What may be told, what each value must look like, and what holds when nothing is told. Reads nothing by itself."""
+"""What may be told, what each value must look like, and what holds when nothing is told. Reads nothing by itself.
 
-import ipaddress
+But for the time zones of the machine, which only it can tell.
+"""
+
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,14 +20,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from proxy.config.kinds import Octets, Seconds, listed, lower
+from proxy.config.addresses import host_and_port, is_loopback, is_unspecified
+from proxy.config.kinds import Octets, Seconds, TimeZone, is_placeholder, listed, lower, whole
+from proxy.config.limits import EverybodySettings
 from proxy.config.plans import PlanSettings
-from proxy.vocabulary import Plan
+from proxy.config.redis_url import OpenToAll, is_open_to_all, redis_address
+from proxy.vocabulary import Plan, RedisAddress
 
 DEFAULT_PLAN = "default"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.:\[\]*-]+|null|\*")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})")
-_PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "example", "password", "secret", "your-", "your_")
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
@@ -37,40 +40,6 @@ _DRIVERS = {
 
 class AsksItself(ValueError):
     """The gate was told to stand in front of itself."""
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """``[::1]:80`` is ("::1", 80). ValueError says what would be right."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host:
-        raise ValueError("needs a host and a port with a colon between them; 0.0.0.0 is every address of this machine")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
-            raise ValueError("has no IPv6 address between its brackets") from None
-    elif ":" in host:
-        raise ValueError("needs brackets around an IPv6 address")
-    elif not _HOST.fullmatch(host):
-        raise ValueError("has a host that is neither an address nor a name")
-    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError("needs a port from 0 to 65535 after the colon")
-    return host, int(port)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _unspecified(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 def _listen(text: str) -> str:
@@ -125,7 +94,7 @@ def _pepper(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
     if len(text) < 32:
         raise ValueError(f"has {len(text)} characters and needs at least 32")
-    if any(word in text.lower() for word in _PLACEHOLDERS) or len(set(text)) < 8:
+    if is_placeholder(text) or len(set(text)) < 8:
         raise ValueError("is a placeholder, which anyone could guess")
     return secret
 
@@ -195,15 +164,49 @@ class Settings(BaseSettings):
     drain_timeout: Seconds = Field(
         default=30.0, ge=0, description="How long calls may go on after the gate was told to stop.", examples=["30s"]
     )
+    failed_attempts_per_minute: Annotated[int, whole(1_000_000)] = Field(
+        default=60,
+        description="How many calls without a valid key one address may make in a minute before it is told to wait.",
+        examples=[60],
+    )
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_origins)] = Field(
         default=(),
         description="The web pages that may ask from a browser, by scheme, host and port; * is any page.",
         examples=[["https://chat.example.org"]],
     )
+    redis_insecure: bool = Field(
+        default=False,
+        description="Whether a Redis that others could reach may do without TLS and without a good password.",
+        examples=[True],
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="The Redis in which several gates count together; without it, each counts for itself.",
+        examples=["rediss://gate:password@redis.lan:6379/0"],
+    )
+    on_redis_failure: Annotated[Literal["local", "refuse", "allow"], BeforeValidator(lower)] = Field(
+        default="local",
+        description="What holds while the Redis does not answer: the gate's own share of each limit (local), "
+        "no call that has a limit (refuse), or no limit (allow).",
+        examples=["local"],
+    )
+    replicas: Annotated[int, whole(1000)] = Field(
+        default=1,
+        description="How many gates share the Redis at the least; a gate's own share is a limit divided by it.",
+        examples=[3],
+    )
+    time_zone: TimeZone = Field(
+        default="UTC", description="In which days and months begin.", examples=["Europe/Berlin"]
+    )
+    limits: EverybodySettings = Field(
+        default=EverybodySettings(),
+        description="How much everybody together may have.",
+        examples=["{ concurrent = 16 }"],
+    )
     plans: dict[PlanName, PlanSettings] = Field(
         default_factory=dict,
         description="What keys may do, by the name of their plan; a plan 'default' always exists.",
-        examples=[{"lab": {"models": ["llama3.2:*"]}}],
+        examples=['[plans.lab] with models = ["llama3.2:*"] under it'],
     )
 
     @field_validator("upstream")
@@ -214,10 +217,19 @@ class Settings(BaseSettings):
         host, port = host_and_port(info.data["listen"])
         parts = urlsplit(upstream)
         there = parts.hostname or ""
-        same = there == host or (_loopback(there) and (_loopback(host) or _unspecified(host)))
+        same = there == host or (is_loopback(there) and (is_loopback(host) or is_unspecified(host)))
         if same and port and port == (parts.port or (443 if parts.scheme == "https" else 80)):
             raise AsksItself("is where the gate itself listens: it would ask itself for ever")
         return upstream
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Never says what was written."""
+        is_open = secret is not None and is_open_to_all(redis_address(secret.get_secret_value()))
+        if is_open and info.data.get("redis_insecure") is False:
+            raise OpenToAll("has neither TLS nor a good password, so that the Redis is everybody's who reaches it")
+        return secret
 
     @field_validator("plans")
     @classmethod
@@ -246,13 +258,13 @@ class Settings(BaseSettings):
     @property
     def public(self) -> bool:
         """Whether other machines may reach the gate."""
-        return not _loopback(self.host)
+        return not is_loopback(self.host)
 
     @property
     def address(self) -> str:
         """Where a caller on this machine finds the gate: nobody can call 0.0.0.0 everywhere."""
         host = self.host
-        if _unspecified(host):
+        if is_unspecified(host):
             host = "::1" if ":" in host else "127.0.0.1"
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
@@ -264,6 +276,11 @@ class Settings(BaseSettings):
         scheme, _, rest = self.database_url.get_secret_value().partition("://")
         return f"{_DRIVERS[scheme]}://{rest}"
 
+    @property
+    def redis(self) -> RedisAddress | None:
+        return redis_address(self.redis_url.get_secret_value()) if self.redis_url else None
+
     def plan_table(self) -> dict[str, Plan]:
         """The plans as the rest of the gate knows them."""
-        return {name: plan.plan(name) for name, plan in self.plans.items()}
+        everybodys = self.limits.everybodys(self.time_zone)
+        return {name: plan.plan(name, self.time_zone, everybodys) for name, plan in self.plans.items()}

@@ -102,6 +102,7 @@ def test_what_a_plan_says_of_pulls_and_knobs_is_read_and_shown() -> None:
         ("plans.lab.owner", "false", "default"),
         ("plans.lab.grants", "read, manage", "llamagate.toml"),
         ("plans.lab.truncation", "refuse", "llamagate.toml"),
+        ("plans.lab.time_zone", "(not set)", "default"),
         ("plans.lab.pull.registries", "hf.co", "llamagate.toml"),
         ("plans.lab.pull.namespaces", "library", "default"),
         ("plans.lab.pull.max_size", "1GiB", "environment LLAMAGATE_PLANS__LAB__PULL__MAX_SIZE"),
@@ -306,6 +307,9 @@ def test_model_patterns_are_checked_and_made_canonical() -> None:
         {"LLAMAGATE_PEPPER": "hush-hush"},
         {"LLAMAGATE_DATABASE_URL": "mysql://u:hush-hush@h/d"},
         {"LLAMAGATE_UPSTREAM": "http://u:hush-hush@h"},
+        {"LLAMAGATE_REDIS_URL": "redis://u:hush-hush@h@h"},
+        {"LLAMAGATE_REDIS_URL": "hush-hush"},
+        {"LLAMAGATE_REDIS_URL": "redis://:hush@h"},
     ],
 )
 def test_a_mistake_does_not_repeat_a_secret(environment: Mapping[str, str]) -> None:
@@ -318,6 +322,7 @@ def test_a_mistake_does_not_repeat_a_secret(environment: Mapping[str, str]) -> N
 
 def test_what_holds_is_shown_with_secrets_masked_and_where_it_came_from() -> None:
     environment = {"LLAMAGATE_PEPPER_FILE": "/run/pepper", "LLAMAGATE_DATABASE_URL": "postgresql://u:hush@h/d"}
+    environment |= {"LLAMAGATE_REDIS_URL": "rediss://:hush@h"}
     rows = effective(loaded('drain_timeout = "90s"\n[plans.lab]\nmodels = []', environment))
 
     assert ("listen", "127.0.0.1:11435", "default") in rows
@@ -325,9 +330,156 @@ def test_what_holds_is_shown_with_secrets_masked_and_where_it_came_from() -> Non
     assert ("max_body", "32MiB", "default") in rows
     assert ("pepper", "********", "environment LLAMAGATE_PEPPER_FILE") in rows
     assert ("database_url", "********", "environment LLAMAGATE_DATABASE_URL") in rows
+    assert ("redis_url", "********", "environment LLAMAGATE_REDIS_URL") in rows
     assert ("plans.lab.models", "(none)", "llamagate.toml") in rows
     assert ("plans.default.models", "*", "default") in rows
     assert "hush" not in repr(rows)
+
+
+LIMITS = """
+    [limits]
+    concurrent = 16
+    [limits.models."llama3.3:70b"]
+    concurrent = 1
+    [plans.lab.limits]
+    requests_per_minute = 1024
+    gpu_seconds_per_day = "2h"
+    mode = "shadow"
+    [plans.lab.limits.team.models."*"]
+    tokens_per_day = 500000
+"""
+
+
+def test_what_is_said_of_limits_is_read_and_only_that_is_shown() -> None:
+    environment = {
+        "LLAMAGATE_LIMITS__CONCURRENT": "8",
+        "LLAMAGATE_PLANS__LAB__LIMITS__USER__TOKENS_PER_DAY": "1000",
+        "LLAMAGATE_TIME_ZONE": "Europe/Berlin",
+    }
+    rows = [row for row in effective(loaded(LIMITS, environment)) if "limits" in row[0] or row[0] == "time_zone"]
+
+    assert [
+        ("time_zone", "Europe/Berlin", "environment LLAMAGATE_TIME_ZONE"),
+        ("limits.concurrent", "8", "environment LLAMAGATE_LIMITS__CONCURRENT"),
+        ('limits.models."llama3.3:70b".concurrent', "1", "llamagate.toml"),
+        ("plans.lab.limits.requests_per_minute", "1024", "llamagate.toml"),
+        ("plans.lab.limits.gpu_seconds_per_day", "2h", "llamagate.toml"),
+        ("plans.lab.limits.mode", "shadow", "llamagate.toml"),
+        (
+            "plans.lab.limits.user.tokens_per_day",
+            "1000",
+            "environment LLAMAGATE_PLANS__LAB__LIMITS__USER__TOKENS_PER_DAY",
+        ),
+        ('plans.lab.limits.team.models."*".tokens_per_day', "500000", "llamagate.toml"),
+    ] == rows
+
+
+def test_every_mistake_in_limits_is_told_at_once_with_what_would_be_right() -> None:
+    text = """
+        time_zone = "../etc/passwd"
+        replicas = 0
+        [limits]
+        concurent = 1
+        request_burst = 5
+        [limits.user]
+        concurrent = 1
+        [plans.lab.limits]
+        requests_per_minute = 0
+        request_burst = 5
+        [plans.lab.limits.user.models."llama3.3:70b"]
+        concurrent = 1.0
+        mode = "shadow"
+        [plans.two]
+        limits = 3
+        [plans.three.limits.models]
+        "gemma3" = 1
+    """
+    environment = {
+        "LLAMAGATE_LIMIT__CONCURRENT": "1",
+        "LLAMAGATE_LIMITS__CONCURRENT": "",
+        "LLAMAGATE_LIMITS__MODELS__GEMMA3__CONCURRENT": "1",
+        "LLAMAGATE_PLANS__LAB__LIMITS": "1",
+        "LLAMAGATE_PLANS__LAB__LIMITS__USER__TOKENS_A_DAY": "1",
+    }
+    told = {mistake.key: (mistake.problem, mistake.cure) for mistake in mistakes(text, environment)}
+    whole = "should be a whole number from 1 to"
+
+    assert {
+        "time_zone": ("is not a time zone that this machine knows", "for instance Europe/Berlin"),
+        "replicas": (f"{whole} 1000", "for instance 3"),
+        "limits.concurent": ("is not a setting", "did you mean concurrent?"),
+        "limits.request_burst": (
+            "needs requests_per_minute in the same table, at which it comes back",
+            "say both, or leave the burst out",
+        ),
+        "limits.user": ("is not a setting", told["limits.user"][1]),
+        "plans.lab.limits.requests_per_minute": (
+            f"{whole} 100000000",
+            "for instance 30, or leave it out for no limit",
+        ),
+        'plans.lab.limits.user.models."llama3.3:70b".concurrent': (
+            f"{whole} 1000000",
+            "for instance 2, or leave it out for no limit",
+        ),
+        'plans.lab.limits.user.models."llama3.3:70b".mode': (
+            "is not a setting",
+            told['plans.lab.limits.user.models."llama3.3:70b".mode'][1],
+        ),
+        "plans.two.limits": ("should be a table", "for instance { requests_per_minute = 30 }"),
+        "plans.three.limits.models.gemma3": (
+            "should be a table",
+            'for instance "llama3.3:70b" = { concurrent = 1 }',
+        ),
+        "LLAMAGATE_LIMIT__CONCURRENT": ("is not a setting", "did you mean LLAMAGATE_LIMITS__CONCURRENT?"),
+        "LLAMAGATE_LIMITS__CONCURRENT": (f"{whole} 1000000", "for instance 2, or leave it out for no limit"),
+        "LLAMAGATE_LIMITS__MODELS__GEMMA3__CONCURRENT": ("cannot name the pattern of a model", "write it in the file"),
+        "LLAMAGATE_PLANS__LAB__LIMITS": ("is not a setting", told["LLAMAGATE_PLANS__LAB__LIMITS"][1]),
+        "LLAMAGATE_PLANS__LAB__LIMITS__USER__TOKENS_A_DAY": (
+            "is not a setting",
+            "did you mean LLAMAGATE_PLANS__LAB__LIMITS__USER__TOKENS_PER_DAY?",
+        ),
+    } == told
+    assert told["limits.user"][1].startswith("there are requests_per_minute, ")
+
+
+def test_the_patterns_of_limits_are_checked_and_made_canonical() -> None:
+    def check(pattern: str) -> str:
+        if not pattern or "!" in pattern:
+            raise ValueError(f"{pattern!r} is no pattern")
+        return pattern.lower().removesuffix(":latest")
+
+    def told(text: str) -> Loaded:
+        return load(text=text, file="f", environment={}, flags={}, read_secret=read_secret, check_pattern=check)
+
+    good = told('[limits.models."Gemma3:latest"]\nconcurrent = 1\n[plans.lab.limits.user.models.A]\nconcurrent = 2')
+    with pytest.raises(Mistakes) as raised:
+        told("""
+            [limits.models]
+            "no!" = { concurrent = 1 }
+            "" = { concurrent = 1 }
+            [plans.lab.limits.team.models]
+            gemma3 = { concurrent = 1 }
+            "gemma3:latest" = { concurrent = 2 }
+            [plans.lab.limits.user.models]
+            gemma3 = { concurrent = 1 }
+        """)
+
+    assert ["gemma3"] == list(good.settings.limits.models)
+    assert ["a"] == list(good.settings.plans["lab"].limits.user.models)
+    assert "f" == good.origins["limits.models.gemma3.concurrent"]
+    assert [
+        ('limits.models."no!"', "'no!' is no pattern"),
+        ('limits.models.""', "'' is no pattern"),
+        ('plans.lab.limits.team.models."gemma3:latest"', "is the same pattern as 'gemma3'"),
+    ] == [(mistake.key, mistake.problem) for mistake in raised.value.mistakes]
+
+
+def test_a_redis_that_is_open_to_all_has_to_be_meant() -> None:
+    (mistake,) = mistakes("", {"LLAMAGATE_REDIS_URL": "redis://redis.lan"})
+
+    assert "LLAMAGATE_REDIS_URL" == mistake.key
+    assert "redis_insecure = true" in mistake.cure
+    assert loaded("redis_insecure = true", {"LLAMAGATE_REDIS_URL": "redis://redis.lan"}).settings.redis_url
 
 
 VALUES = st.recursive(
@@ -335,7 +487,9 @@ VALUES = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from(["lab", "models", "cloud", "grants", "knobs", "pull", "num_ctx", "at_most", "X"]),
+            st.sampled_from(
+                ["", *"lab models cloud grants knobs pull num_ctx at_most limits user mode concurrent X".split()]
+            ),
             inner,
             max_size=3,
         ),
@@ -347,7 +501,7 @@ KEYS = st.one_of(st.sampled_from(list(Settings.model_fields)), st.text("abc_", m
 
 def as_toml(value: object) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {as_toml(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{as_toml(key)} = {as_toml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(as_toml, value)) + "]"
     if isinstance(value, str):
@@ -381,6 +535,10 @@ def test_whatever_the_file_says_it_is_settings_or_mistakes(tables: Mapping[str, 
                 "PLANS__A__KNOBS",
                 "PLANS__A__KNOBS__SHIFT",
                 "PLANS____MODELS",
+                "PLANS__A__LIMITS",
+                "PLANS__A__LIMITS__USER__CONCURRENT",
+                "LIMITS__MODELS__A__CONCURRENT",
+                "LIMITS____",
                 "_",
                 "",
             ]

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from proxy.config.plans import PlanSettings
-from proxy.config.settings import Settings, host_and_port
-from proxy.vocabulary import Plan, Risk
+from proxy.config.settings import Settings
+from proxy.vocabulary import Allowance, Level, Limits, Plan, RedisAddress, Risk
 
 PEPPER = "0123456789abcdef" * 4
 
@@ -23,14 +25,6 @@ def test_the_environment_is_not_read_behind_our_back(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("LLAMAGATE_LISTEN", "0.0.0.0:1")
 
     assert "127.0.0.1:11435" == Settings().listen
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "text"),
-    [("::1", 80, "[::1]:80"), ("10.0.0.1", 0, "10.0.0.1:0"), ("box.lan", 65535, "box.lan:65535")],
-)
-def test_an_address_is_a_host_and_a_port(host: str, port: int, text: str) -> None:
-    assert (host, port) == host_and_port(text)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +135,45 @@ def test_a_pepper_that_can_be_guessed_is_refused_and_not_repeated(pepper: str) -
     assert not pepper or pepper not in str(refused.value)
 
 
+def test_a_redis_is_found_by_its_url() -> None:
+    assert None is Settings().redis
+    assert RedisAddress((("127.0.0.1", 6379),)) == Settings(redis_url=SecretStr("redis://127.0.0.1")).redis
+
+
+@pytest.mark.parametrize("url", ["", "redis://redis.lan", "redis://127.0.0.1,h", "redis://:hush@redis.lan", "hush"])
+def test_a_redis_that_is_none_or_open_to_all_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(redis_url=SecretStr(url))
+
+    assert "hush" not in str(refused.value)
+    assert ".lan" not in str(refused.value)
+
+
+def test_a_redis_may_be_open_to_all_where_that_is_meant() -> None:
+    assert Settings(redis_url=SecretStr("redis://redis.lan"), redis_insecure=True).redis
+
+
+def test_what_holds_without_a_redis_can_be_said_without_one() -> None:
+    settings = Settings.model_validate({"on_redis_failure": "Refuse", "replicas": "3"})
+
+    assert ("refuse", 3, None) == (settings.on_redis_failure, settings.replicas, settings.redis)
+
+
+@pytest.mark.parametrize(
+    "told", [{"replicas": 0}, {"replicas": 1001}, {"replicas": True}, {"on_redis_failure": "open"}]
+)
+def test_what_makes_no_sense_of_several_gates_is_refused(told: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(told)
+
+
 def test_secrets_are_not_in_the_repr() -> None:
     settings = Settings(pepper=SecretStr(PEPPER), database_url=SecretStr("postgresql://u:hush@h/d"))
+    settings = settings.model_copy(update={"redis_url": SecretStr("rediss://:hush@h")})
 
     assert PEPPER not in repr(settings)
     assert "hush" not in repr(settings)
+    assert "hush" not in repr(settings.redis)
 
 
 @pytest.mark.parametrize("value", [0, -1, True, float("inf"), float("nan"), "0s", None, ["5s"]])
@@ -173,3 +201,29 @@ def test_the_default_plan_can_be_written_otherwise() -> None:
 def test_a_plan_has_a_plain_name(name: str) -> None:
     with pytest.raises(ValidationError):
         Settings(plans={name: PlanSettings()})
+
+
+def test_the_limits_of_everybody_are_in_every_plan_after_its_own() -> None:
+    settings = Settings.model_validate(
+        {
+            "time_zone": "Europe/Berlin",
+            "limits": {"concurrent": 16, "mode": "shadow"},
+            "plans": {
+                "lab": {"time_zone": "Asia/Tokyo", "limits": {"team": {"concurrent": 2}}},
+                "two": {"limits": {"concurrent": 1}},
+            },
+        }
+    )
+    everybodys = Allowance(Level.EVERYBODY, Limits(concurrent=16), shadow=True, time_zone="Europe/Berlin")
+    own = {
+        "lab": Allowance(Level.TEAM, Limits(concurrent=2), time_zone="Asia/Tokyo"),
+        "two": Allowance(Level.KEY, Limits(concurrent=1), time_zone="Europe/Berlin"),
+    }
+
+    hows = Allowance(Level.KEY, Limits(), time_zone="Europe/Berlin")
+
+    assert {
+        "default": (hows, everybodys),
+        "lab": (replace(hows, time_zone="Asia/Tokyo"), own["lab"], everybodys),
+        "two": (own["two"], everybodys),
+    } == {name: plan.allowances for name, plan in settings.plan_table().items()}
