@@ -6,7 +6,7 @@ A stream begins with an estimate of the prompt (``message_start``) and ends with
 from typing import Any
 
 from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, object_in
+from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.whole import WholeMeter
 from proxy.vocabulary import Ask, Endpoint, Usage
@@ -34,15 +34,19 @@ class AnthropicDialect:
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
         fields = strict_json.read_object(said.body, KNOWN)
         stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
-        floor = floor_of(fields, PROMPT)
         return Ask(
-            endpoint, model=strict_json.text_of(fields, "model"), stream=stream, fields=fields, prompt_floor=floor
+            endpoint,
+            model=strict_json.text_of(fields, "model"),
+            stream=stream,
+            fields=fields,
+            prompt_floor=floor_of(fields, PROMPT),
+            prompt_bytes=length_of(fields, PROMPT),
         )
 
     def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
         return EventsMeter(ask.prompt_floor) if streamed else WholeMeter(ask.prompt_floor, usage_of)
 
-    def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
+    def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
         kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
         return strict_json.dump({"type": "error", "error": {"type": kind, "message": message}, "request_id": call_id})
 

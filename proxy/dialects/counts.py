@@ -63,6 +63,11 @@ def floor_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
     return prompt_floor(max(0, characters))
 
 
+def length_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
+    """Bytes of these members of a body, whatever is in them: what a prompt costs at the most goes by it."""
+    return sum(len(fields.get(name, b"")) for name in names)
+
+
 def _no_text(text: bytes) -> int:
     """Bytes in words that are too long to be any."""
     marks, amount = text.translate(_IN_BASE64), 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, object_in, seconds
+from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in, seconds
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.lists import only, without_paths
 from proxy.dialects.screen import Screen
@@ -22,6 +22,8 @@ KNOWN = frozenset(
     source destination query max_results url modelfile path""".split()
 )
 PROMPT = ("prompt", "suffix", "system", "messages", "input")
+BESIDE = ("tools", "template", "context", "images")
+"""What comes into a prompt too, if the model's template has it so."""
 
 
 class OllamaDialect:
@@ -37,8 +39,14 @@ class OllamaDialect:
         stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
         if endpoint.risk is Risk.MANAGE and endpoint.streams:
             fields["stream"] = b"true"  # See ``transfers``.
-        floor = floor_of(fields, PROMPT)
-        return Ask(endpoint, model=model, stream=stream, fields=fields, prompt_floor=floor)
+        return Ask(
+            endpoint,
+            model=model,
+            stream=stream,
+            fields=fields,
+            prompt_floor=floor_of(fields, PROMPT),
+            prompt_bytes=length_of(fields, PROMPT + BESIDE),
+        )
 
     def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
         match ask.endpoint.path:
@@ -54,7 +62,7 @@ class OllamaDialect:
             return LinesMeter(ask.prompt_floor)
         return WholeMeter(ask.prompt_floor, usage_of if ask.endpoint.usage_in is UsageIn.DONE else _never)
 
-    def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
+    def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
         return strict_json.dump({"error": message})
 
     def last_words(self, code: str, message: str, call_id: str) -> bytes:

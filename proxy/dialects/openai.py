@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, object_in
+from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.lists import only
 from proxy.dialects.whole import EditedMeter, FreeMeter, WholeMeter
@@ -37,9 +37,13 @@ class OpenAIDialect:
             return Ask(endpoint, model=said.segment)
         fields = strict_json.read_object(said.body, KNOWN)
         stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)
-        floor = floor_of(fields, PROMPT)
         ask = Ask(
-            endpoint, model=strict_json.text_of(fields, "model"), stream=stream, fields=fields, prompt_floor=floor
+            endpoint,
+            model=strict_json.text_of(fields, "model"),
+            stream=stream,
+            fields=fields,
+            prompt_floor=floor_of(fields, PROMPT),
+            prompt_bytes=length_of(fields, PROMPT),
         )
         return _asking_for_usage(ask) if stream else ask
 
@@ -52,8 +56,8 @@ class OpenAIDialect:
             return ChunksMeter(ask.prompt_floor, hides_usage=ask.hides_usage)
         return WholeMeter(ask.prompt_floor, usage_of)
 
-    def refusal(self, status: int, code: str, message: str, call_id: str) -> bytes:
-        kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
+        kind = counts or TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
         return strict_json.dump({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
     def last_words(self, code: str, message: str, call_id: str) -> bytes:

@@ -7,7 +7,7 @@ repeats all that was said and the caller's own instructions and tools, so that o
 from typing import Any
 
 from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, object_in
+from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.openai import OpenAIDialect
 from proxy.dialects.whole import WholeMeter
@@ -38,6 +38,7 @@ class ResponsesDialect(OpenAIDialect):
             stream=strict_json.flag_of(fields, "stream", bool(endpoint.streams)),
             fields=fields,
             prompt_floor=floor_of(fields, PROMPT),
+            prompt_bytes=length_of(fields, PROMPT),
         )
 
     def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:

@@ -44,6 +44,7 @@ class TranscriptionDialect(OpenAIDialect):
             endpoint,
             model=form["model"].data.decode() if "model" in form else "",
             prompt_floor=prompt_floor(len(prompt)) + sound_floor(form["file"].data),
+            prompt_bytes=len(prompt),
             parts=tuple(_renamed(part) for part in parts if part.name != "model"),
         )
 

@@ -3,7 +3,6 @@
 Ollama takes them inside the body only. Below the top level Go still matches names blind to case, so this does too.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,20 +18,25 @@ PLACES: Mapping[Tongue, tuple[str, ...]] = {
 }
 """The members of a body that can hold any."""
 
-_HINT = re.compile(rb"image|audio|\\u", re.IGNORECASE)  # An escape could spell the others.
+_HINTS = (b"image", b"audio", b"\\u")  # An escape could spell the others.
 
 
 def sizes(tongue: Tongue, fields: Mapping[str, bytes]) -> list[int]:
     """How many bytes each one has, by the length of its base64. Raises KnobRefused for one that would be fetched."""
     found: list[int] = []
-    for place in PLACES[tongue]:
+    for place in PLACES.get(tongue, ()):
         text = fields.get(place, b"")
         if place == "images" and text:
             found += _bytes_of(members.value(text))
-        elif _HINT.search(text):
+        elif _may_hold_any(text):
             for block in _blocks(members.value(text)):
                 found += _of(tongue, block, place)
     return found
+
+
+def _may_hold_any(text: bytes) -> bool:
+    lower = text.lower()  # A megabyte takes two milliseconds so; with a pattern that is blind to case it took fifteen.
+    return any(hint in lower for hint in _HINTS)
 
 
 def _of(tongue: Tongue, block: Mapping[str, Any], place: str) -> Iterator[int]:

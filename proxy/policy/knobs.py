@@ -4,7 +4,7 @@ A reload, an eviction, an endless answer or a pinned model is felt by everybody 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -60,16 +60,23 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1
 
 _LONGEST_DURATION = 100
 
+ENDLESS = 16384
+"""Tokens that an answer is taken to have where nothing limits it. What goes beyond is settled, not set aside."""
+
 Clamp = Callable[[bytes, str, float], bytes | None]
 """A value, what it is called and the most: the value that may be sent, or None where it is better not said at all."""
 
 
-def applied(ask: Ask, plan: Plan) -> Ask:
-    """The ask as the plan lets it be sent, with ``changes`` telling what became different. Raises KnobRefused."""
+def applied(ask: Ask, plan: Plan, attached: Sequence[int], room: int | None = None) -> Ask:
+    """The ask as the plan lets it be sent, with ``changes`` telling what became different. Raises KnobRefused.
+
+    ``attached`` is the size of each picture and sound in it, see ``images``. Whoever says no limit for the answer gets
+    one that fits into ``room``, see ``cost``.
+    """
     turn = _TURNS.get(ask.endpoint.path)
     if turn is None or ask.endpoint.takes is not Takes.JSON:
         return ask
-    body = _Body(ask, plan)
+    body = _Body(ask, plan, attached, room)
     turn(body)
     if not body.changes:
         return ask
@@ -80,11 +87,13 @@ def applied(ask: Ask, plan: Plan) -> Ask:
 class _Body:
     """A request body while its knobs are being turned."""
 
-    def __init__(self, ask: Ask, plan: Plan) -> None:
+    def __init__(self, ask: Ask, plan: Plan, attached: Sequence[int], room: int | None) -> None:
         self.tongue = ask.endpoint.tongue
         self.path = ask.endpoint.path
         self.fields = dict(ask.fields)
         self.changes: list[str] = []
+        self.attached = attached
+        self._room = room
         self.refuses_truncation = plan.refuses_truncation
         self._knobs = plan.knobs
 
@@ -126,17 +135,22 @@ class _Body:
         """How long the answer may get; unsaid, zero and below are no limit for Ollama, short of ten times the context.
 
         ``others`` mean the same to clients and nothing to Ollama: the smallest is said under the name that it knows.
+        Where none is said, the answer must fit into the room that there is, else no call without a limit of its own
+        ever would; what is said is not made smaller for it, so that its caller is told that it never fits.
         """
         setting = self.setting("output_tokens")
         others = tuple(other for other in others if not members.is_nothing(within.get(other, b"null")))
-        if setting.rule is Rule.ALLOW and not others:
+        if setting.rule is Rule.ALLOW and not others and self._room is None:
             return
         said = [_count(within[one], f"{prefix}{one}") for one in (name, *others) if _says(within, one)]
         if said and setting.rule in (Rule.DROP, Rule.REFUSE):
             raise _refused(f"{prefix}{name}")
         limits = [amount for amount in said if amount > 0]
+        says_none = not limits
         if setting.rule is Rule.CLAMP:
             limits.append(max(1, int(setting.most or 0)))
+        if says_none and self._room is not None and self._room < min(limits, default=ENDLESS):
+            limits.append(self._room)
         for other in others:
             del within[other]
         if limits and (not _says(within, name) or _count(within[name], name) != min(limits)):
@@ -202,10 +216,9 @@ def _shared(body: _Body) -> None:
     body.turn(body.fields, "top_logprobs", "logprobs", _at_most)
     if body.tongue is not Tongue.OLLAMA:
         _web_search(body)
-    found = images.sizes(body.tongue, body.fields)
     place = next((place for place in images.PLACES[body.tongue] if place in body.fields), None)
-    body.bound("images", len(found), place, "images")
-    body.bound("image_bytes", sum(found), place, "bytes of images")
+    body.bound("images", len(body.attached), place, "images")
+    body.bound("image_bytes", sum(body.attached), place, "bytes of images")
 
 
 def _options(body: _Body, *, answers: bool) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from proxy.errors import Forbidden, NoSuchModel
-from proxy.policy import knobs, management, models
+from proxy.policy import cost, images, knobs, management, models
 from proxy.policy.models import BadName, Name
 from proxy.vocabulary import Ask, Caller, Endpoint, ModelIn, Risk
 
@@ -69,23 +69,28 @@ def wanted(caller: Caller, ask: Ask) -> Name | None:
 
 
 def permit(caller: Caller, ask: Ask, installed: InstalledModels) -> Ask:
-    """The ask as it may be sent: each model under the name that was checked, each knob as the plan has it.
+    """The ask as it may be sent: each model under the name that was checked, each knob as the plan has it, and the most
+    that it can cost.
 
     A name that is no name, a model that this caller may not use, one that is not installed and one that would leave the
     house without leave are refused alike. Raises NoSuchModel, Forbidden or NotUnderstood.
     """
     if ask.endpoint.risk is Risk.MANAGE:
         # What is copied from a stub, or made from one, is one too, under a name that nobody takes for it.
-        return management.permit(ask, caller.plan, partial(_may_have_if_there, caller, installed))
+        may_have = partial(_may_have_if_there, caller, installed)
+        return cost.reckoned(management.permit(ask, caller.plan, may_have))
     if ask.endpoint.model_in is ModelIn.NOWHERE:
-        return ask
+        return cost.reckoned(ask)
     name = _name(ask)
     found = installed.get(name)
     if found is None and name.cloud:
         found = Installed(str(name), elsewhere=True)  # Ollama asks ollama.com for it without looking what is here.
     if found is None or not _may_have(caller, name, found):
         raise NoSuchModel(_with_nearest(caller, name, installed))
-    return knobs.applied(_said_as(ask, name, found.spelling), caller.plan)
+    said = _said_as(ask, name, found.spelling)
+    attached = images.sizes(said.endpoint.tongue, said.fields)
+    room = cost.room(caller, name, cost.prompt_tokens(said, attached))
+    return cost.reckoned(knobs.applied(said, caller.plan, attached, room), attached)
 
 
 def _name(ask: Ask) -> Name:

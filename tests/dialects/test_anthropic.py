@@ -51,7 +51,10 @@ def test_a_prompt_is_the_system_the_messages_and_the_tools() -> None:
     words = "word " * 100
     body = {"model": "m" * 99, "system": words, "messages": [words], "tools": [words], "metadata": words}
 
-    assert 300 <= read(json.dumps(body).encode()).prompt_floor <= 305
+    ask = read(json.dumps(body).encode())
+
+    assert 300 <= ask.prompt_floor <= 305
+    assert 1500 + 3 * 2 + 2 * 2 == ask.prompt_bytes
 
 
 def delta(usage: bytes) -> bytes:

@@ -13,6 +13,7 @@ from proxy.dialects.counts import (
     Tally,
     count,
     floor_of,
+    length_of,
     object_in,
     prompt_floor,
     seconds,
@@ -102,6 +103,10 @@ def test_no_bytes_make_the_reader_fail(text: bytes) -> None:
 )
 def test_the_least_of_a_prompt_is_reckoned_from_its_text_alone(prompt: object, tokens: int) -> None:
     assert tokens == floor_of({"messages": json.dumps(prompt).encode()}, ["messages", "input"])
+
+
+def test_the_length_of_a_prompt_is_that_of_its_members_whatever_is_in_them() -> None:
+    assert 7 + 4 == length_of({"system": b'"a b c"', "messages": b"null", "model": b'"m"'}, ["system", "messages", "x"])
 
 
 def test_words_that_are_nearly_too_long_are_gone_through_once() -> None:

@@ -106,6 +106,13 @@ def test_a_prompt_costs_by_its_length_at_the_least() -> None:
     assert 0 == read(b'{"model":"m"}').prompt_floor
 
 
+def test_a_prompt_costs_at_the_most_by_all_that_can_come_into_it() -> None:
+    members = {"prompt": "ab", "suffix": 1, "system": 1, "tools": [1], "template": "", "context": [1], "images": [""]}
+    ask = read(json.dumps({"model": "m" * 99, "format": {}, **members}).encode(), "/api/generate")
+
+    assert 4 + 1 + 1 + 3 + 2 + 3 + 4 == ask.prompt_bytes
+
+
 LAST = b'{"model":"m","done":true,"done_reason":"stop",%b}\n'
 
 

@@ -54,6 +54,14 @@ def test_a_body_that_makes_no_sense_is_refused(body: bytes, param: str | None) -
     assert param == refused.value.param
 
 
+def test_a_prompt_is_all_that_comes_into_it() -> None:
+    ask = read(
+        b'{"model":"mmmmmmmm","messages":["a"],"tools":[],"prompt":"aa","suffix":1,"input":"","user":"aaaaaaaa"}'
+    )
+
+    assert (2, 5 + 2 + 4 + 1 + 2) == (ask.prompt_floor, ask.prompt_bytes)
+
+
 OPTIONS: list[tuple[bytes, dict[str, Any], bool]] = [
     (b"null", {}, True),
     (b"{}", {}, True),

@@ -82,7 +82,9 @@ def test_it_streams_only_where_that_is_asked_for() -> None:
 
 
 def test_the_floor_of_the_prompt_is_by_instructions_input_and_tools() -> None:
-    assert 3 == read('{"instructions":"aaa","input":"bbb","tools":[123],"metadata":{"k":"ccccccccc"}}').prompt_floor
+    ask = read('{"instructions":"aaa","input":"bbb","tools":[123],"metadata":{"k":"ccccccccc"}}')
+
+    assert (3, 15) == (ask.prompt_floor, ask.prompt_bytes)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,9 @@ def test_what_is_no_form_is_not_understood(content_type: str) -> None:
 def test_the_floor_of_the_prompt_is_by_the_sound_and_the_text() -> None:
     minute_of_mp3 = Part("file", bytes(60 * 40_000), "a.mp3")
 
-    assert 360 + 2 == read(MODEL, minute_of_mp3, Part("prompt", b"ten bytes.")).prompt_floor
+    ask = read(MODEL, minute_of_mp3, Part("prompt", b"ten bytes."))
+
+    assert (360 + 2, 10) == (ask.prompt_floor, ask.prompt_bytes)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as some
 
 from proxy.dialects.screen import BEGINNING
@@ -179,6 +179,7 @@ def test_a_line_too_long_to_hold_passes_unread_and_the_next_is_read(filler: byte
 
 @given(some.lists(some.binary(max_size=60), max_size=6), some.booleans())
 def test_no_rubbish_makes_a_transfer_fail(rubbish: list[bytes], shows_all: bool) -> None:
+    assume(b'{"error"' not in b"".join(rubbish))  # What begins as an error is said again.
     with suppress(BackendRefused):
         shown = seen(TransferMeter(10, shows_all=shows_all), *rubbish).shown
 

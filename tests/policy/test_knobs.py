@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import KnobRefused
-from proxy.policy.knobs import DEFAULTS, LAUNCH_OPTIONS, SAFE_OPTIONS, applied
+from proxy.policy.images import sizes
+from proxy.policy.knobs import DEFAULTS, ENDLESS, LAUNCH_OPTIONS, SAFE_OPTIONS, applied
 from proxy.vocabulary import KNOBS, Ask, Endpoint, Plan, Risk, Rule, Setting, Takes, Tongue
 
 PATHS = {
@@ -38,9 +39,9 @@ def sent(path: str, body: str, **knobs: Setting) -> tuple[dict[str, Any], tuple[
     return sent_for(Plan("lab", knobs=knobs), path, body)
 
 
-def sent_for(plan: Plan, path: str, body: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def sent_for(plan: Plan, path: str, body: str, room: int | None = None) -> tuple[dict[str, Any], tuple[str, ...]]:
     fields = {name: json.dumps(value).encode() for name, value in json.loads(body).items()}
-    done = applied(ask(path, fields), plan)
+    done = applied(ask(path, fields), plan, sizes(PATHS[path], fields), room)
     return json.loads(done.body or b""), done.changes
 
 
@@ -136,7 +137,7 @@ def test_what_no_knob_stands_in_is_sent_as_it_is() -> None:
     endpoint = Endpoint("POST", "/api/show", Tongue.OLLAMA, Risk.READ, Takes.JSON)
     one = Ask(endpoint, fields={"options": b'{"num_ctx":1}', "keep_alive": b"-1"})
 
-    assert one == applied(one, Plan("lab"))
+    assert one == applied(one, Plan("lab"), ())
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_what_no_knob_stands_in_is_sent_as_it_is() -> None:
 )
 def test_a_stay_can_be_shortened_but_not_made_an_eviction(expected: object, said: str) -> None:
     fields = {"keep_alive": said.encode()}
-    done = applied(ask("/api/embed", fields), Plan("lab", knobs={"keep_alive": most(3600)}))
+    done = applied(ask("/api/embed", fields), Plan("lab", knobs={"keep_alive": most(3600)}), ())
 
     assert expected == json.loads(done.body or b"").get("keep_alive")
 
@@ -257,6 +258,47 @@ def test_a_limit_that_ollama_would_not_hear_is_mapped_even_where_any_limit_is_al
     body, changes = sent("/v1/chat/completions", '{"max_completion_tokens":99999}', output_tokens=ALLOW)
 
     assert ({"max_tokens": 99999}, ("max_tokens=99999",)) == (body, changes)
+
+
+@pytest.mark.parametrize(
+    ("expected", "knob", "said", "room"),
+    [
+        # Who says nothing gets what fits.
+        (500, most(16384), "{}", 500),
+        (500, most(16384), '{"max_tokens":null}', 500),
+        (500, most(16384), '{"max_tokens":0}', 500),
+        (500, most(16384), '{"max_completion_tokens":-1}', 500),
+        (400, most(400), "{}", 500),
+        (1, most(400), "{}", 1),
+        (400, most(400), "{}", None),
+        (50000, most(99999), "{}", 50000),
+        # Who says anything is held to the knob alone.
+        (900, most(16384), '{"max_tokens":900}', 500),
+        (900, most(16384), '{"max_completion_tokens":900}', 500),
+        (16384, most(16384), '{"max_tokens":99999}', 500),
+        (99999, ALLOW, '{"max_tokens":99999}', 500),
+        # Where nothing limits an answer, it is as long as it is taken to be.
+        (500, ALLOW, "{}", 500),
+        (500, ALLOW, '{"max_tokens":-1}', 500),
+        (None, ALLOW, "{}", ENDLESS),
+        (None, ALLOW, "{}", None),
+    ],
+)
+def test_an_answer_without_a_limit_must_fit_into_the_room_there_is(
+    expected: int | None, knob: Setting, said: str, room: int | None
+) -> None:
+    plan = Plan("lab", knobs={"output_tokens": knob})
+    body, changes = sent_for(plan, "/v1/chat/completions", said, room)
+
+    assert expected == body.get("max_tokens")
+    assert body.get("max_tokens") == json.loads(said).get("max_tokens") or (f"max_tokens={expected}",) == changes
+
+
+@pytest.mark.parametrize("said", ["{}", '{"options":null}', '{"options":{"num_predict":-1}}'])
+def test_in_ollamas_own_tongue_the_room_is_said_among_the_options(said: str) -> None:
+    body, changes = sent_for(Plan("lab", knobs={"output_tokens": ALLOW}), "/api/chat", said, 500)
+
+    assert ({"options": {"num_predict": 500}}, ("options.num_predict=500",)) == (body, changes)
 
 
 def test_a_knob_that_knows_no_more_and_less_is_taken_out_where_a_plan_would_clamp_it() -> None:
@@ -363,7 +405,7 @@ def test_whatever_is_asked_nothing_passes_that_hurts_and_nothing_else_is_touched
 ) -> None:
     asked = {**others, "options": options, **limits}
     fields = {name: json.dumps(value, indent=spaced).encode() for name, value in asked.items()}
-    done = applied(ask(path, fields), Plan("lab", knobs={"output_tokens": most(longest)}))
+    done = applied(ask(path, fields), Plan("lab", knobs={"output_tokens": most(longest)}), ())
     read = json.loads(done.body or b"")
 
     if PATHS[path] is Tongue.OLLAMA:
@@ -389,7 +431,7 @@ def test_whatever_is_asked_nothing_passes_that_hurts_and_nothing_else_is_touched
 def test_whatever_an_option_is_called_what_is_told_fits_in_a_header(name: str, rule: Rule, value: object) -> None:
     fields = {"options": json.dumps({name: value}).encode()}
     try:
-        done = applied(ask("/api/embed", fields), Plan("lab", knobs={"options": Setting(rule)}))
+        done = applied(ask("/api/embed", fields), Plan("lab", knobs={"options": Setting(rule)}), ())
     except KnobRefused as refused:
         told = [refused.param or ""]
     else:
