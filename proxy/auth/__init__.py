@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from proxy.vocabulary import Caller, Limits, Plan
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -23,6 +25,8 @@ class Key:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     note: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    """Its own; what they say stands in place of what the plan says of each key."""
     digest: bytes = field(default=b"", repr=False, compare=False)
     """HMAC-SHA256 of the key under the gate's pepper, 32 bytes."""
 
@@ -33,6 +37,10 @@ class Key:
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"
         return "live"
+
+    def caller(self, plan: Plan) -> Caller:
+        """Who holds it; ``plan`` is the one that it names."""
+        return Caller(user=self.user, team=self.team, key_id=self.id, plan=plan, models=self.models, limits=self.limits)
 
 
 class KeyStore(Protocol):
@@ -46,6 +54,9 @@ class KeyStore(Protocol):
 
     async def all(self) -> list[Key]:
         """Every key, oldest first."""
+
+    async def update(self, key_id: str, limits: Limits) -> Key | None:
+        """These are the key's own limits from now on, whatever its state. None where there is no such key."""
 
     async def revoke(self, key_id: str, at: datetime) -> Key | None:
         """Mark the key revoked, once: a second time changes nothing. None where there is no such key."""

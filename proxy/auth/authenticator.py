@@ -52,7 +52,7 @@ class Authenticator:
         plan = self._plans.get(key.plan)
         if plan is None:
             raise Forbidden("This key belongs to a plan that this gate does not have.")
-        return Caller(user=key.user, team=key.team, key_id=key.id, plan=plan, models=key.models)
+        return key.caller(plan)
 
     async def _on_record(self, key_id: str) -> Key | None:
         remembered = self._remembered.get(key_id)

@@ -1,13 +1,27 @@
 """Keys on record in SQLite or PostgreSQL."""
 
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, LargeBinary, MetaData, RowMapping, String, Table, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    LargeBinary,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy.auth import Key
 from proxy.errors import StorageFailed
+from proxy.vocabulary import Limits
 
 metadata = MetaData()
 
@@ -24,7 +38,17 @@ keys = Table(
     Column("created_at", String(32), nullable=False),
     Column("expires_at", String(32)),
     Column("revoked_at", String(32)),
+    Column("requests_per_minute", BigInteger),
+    Column("request_burst", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("token_burst", BigInteger),
+    Column("concurrent", BigInteger),
+    Column("tokens_per_day", BigInteger),
+    Column("tokens_per_month", BigInteger),
+    Column("gpu_seconds_per_day", Float),
 )
+
+_AMOUNTS = tuple(field.name for field in fields(Limits))
 
 
 class SqlKeyStore:
@@ -45,6 +69,7 @@ class SqlKeyStore:
             "created_at": _written(key.created_at),
             "expires_at": _written(key.expires_at),
             "revoked_at": _written(key.revoked_at),
+            **asdict(key.limits),
         }
         try:
             async with self._engine.begin() as connection:
@@ -68,6 +93,14 @@ class SqlKeyStore:
             raise StorageFailed from error
         return [_key(row) for row in rows]
 
+    async def update(self, key_id: str, limits: Limits) -> Key | None:
+        try:
+            async with self._engine.begin() as connection:
+                await connection.execute(update(keys).where(keys.c.id == key_id).values(asdict(limits)))
+        except (SQLAlchemyError, OSError) as error:
+            raise StorageFailed from error
+        return await self.find(key_id)
+
     async def revoke(self, key_id: str, at: datetime) -> Key | None:
         live = (keys.c.id == key_id) & keys.c.revoked_at.is_(None)
         try:
@@ -90,6 +123,7 @@ def _key(row: RowMapping) -> Key:
         created_at=datetime.fromisoformat(row["created_at"]),
         expires_at=_read(row["expires_at"]),
         revoked_at=_read(row["revoked_at"]),
+        limits=Limits(**{name: row[name] for name in _AMOUNTS}),
     )
 
 

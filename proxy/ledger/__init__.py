@@ -5,12 +5,12 @@ the ``Book`` is where they are kept. ``line`` opens and closes, ``writer`` bring
 is the book in a database, ``facts`` an entry in flat words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from proxy.vocabulary import Entry
+from proxy.vocabulary import Entry, Level
 
 GROUPS = ("user", "team", "key", "model", "day", "endpoint")
 """What usage can be summed by."""
@@ -31,6 +31,14 @@ class Sum:
     completion_tokens: int
     busy_seconds: float
     """The sum of the calls' total times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What calls together took of what is limited."""
+
+    tokens: int
+    gpu_seconds: float
 
 
 class Listener(Protocol):
@@ -56,3 +64,9 @@ class Book(Protocol):
 
     async def sums(self, by: str, since: datetime | None = None) -> list[Sum]:
         """One sum per group, ``by`` one of ``GROUPS``; the most tokens first, days in order."""
+
+    async def spent(self, level: Level, subject: str, since: datetime) -> Mapping[str | None, Spent]:
+        """What calls from then on took, by the name of their model; None: of those that named none.
+
+        The subject is a key's id, a user or a team; empty for everybody, which counts those without a key too.
+        """

@@ -29,6 +29,7 @@ def facts(entry: Entry) -> dict[str, Fact]:
         "load_seconds": usage.load_seconds,
         "prompt_seconds": usage.prompt_seconds,
         "completion_seconds": usage.completion_seconds,
+        "gpu_seconds": entry.gpu_seconds,
         "first_byte_seconds": entry.first_byte_seconds,
         "total_seconds": entry.total_seconds,
         "bytes_in": entry.bytes_in,

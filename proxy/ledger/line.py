@@ -14,10 +14,11 @@ from proxy.errors import (
     ClientStalled,
     GateError,
     Refused,
+    TooManyFailures,
     Truncated,
 )
 from proxy.ledger import Listener
-from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Upload, Usage
+from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Upload, Usage, UsageIn
 
 UNKNOWN = "unknown"
 """The endpoint of a call whose path is not in the table; the path itself is anybody's text and is not kept."""
@@ -52,6 +53,8 @@ class Line:
         self.told_all = False
         """The client has the last words of a stream, and only its formal end is missing."""
         self._asked = False
+        self._failed_first = False
+        self._busy = 0.0
         self.bytes_in = 0
         self.bytes_out = 0
         self._status: int | None = None
@@ -61,13 +64,21 @@ class Line:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """The backend may be at work on it from here on, so that its prompt costs at the least what is known of it."""
-        self._asked = True
+        """The backend may be at work on it from here on, so that its prompt costs at the least what is known of it.
+
+        What it fails at before it has said anything is charged to nobody, though it may have cost something.
+        """
+        self._asked, asked_at = True, self._clock()
         try:
             yield
         except (BackendDown, BackendRefused):
             self._asked = False  # It never heard the question, or said no to it.
             raise
+        except BackendFailed:
+            self._failed_first = not self.begun
+            raise
+        finally:
+            self._busy = self._clock() - asked_at
 
     def counted(self, upload: Upload) -> Upload:
         """The same upload, of which every byte that is passed on stands in this line."""
@@ -95,11 +106,22 @@ class Line:
 
     @property
     def usage(self) -> Usage:
+        if self._failed_first:
+            return Usage(exact=False)
         if self.meter is not None:
             return self.meter.usage
         if self._asked and self.ask is not None:
             return Usage(prompt_tokens=self.ask.prompt_floor, exact=False)
         return Usage()
+
+    @property
+    def gpu_seconds(self) -> float:
+        """What the backend's own phases took; where it tells none, how long it has been busy with the call."""
+        is_free = self.endpoint is None or self.endpoint.usage_in is UsageIn.NOWHERE
+        if is_free or self._failed_first or not self._asked:
+            return 0.0
+        phases = self.usage.phases_seconds
+        return self._busy if phases is None else phases
 
     def closed(self, outcome: Outcome, error: GateError | None) -> Entry:
         """The entry that this line has become."""
@@ -113,7 +135,7 @@ class Line:
             endpoint=self.endpoint.path if self.endpoint else UNKNOWN,
             outcome=outcome,
             status=status,
-            reason=error.code if error else None,
+            reason=error.reason if error else None,
             user=caller.user if caller else None,
             team=caller.team if caller else None,
             key_id=caller.key_id if caller else None,
@@ -121,6 +143,7 @@ class Line:
             model=shown(ask.model) if ask and ask.model else None,
             stream=ask.stream if ask else False,
             usage=self.usage,
+            gpu_seconds=self.gpu_seconds,
             first_byte_seconds=self._first_byte,
             total_seconds=self._clock() - self._opened,
             bytes_in=self.bytes_in,
@@ -171,7 +194,8 @@ class Ledger:
             self._open.discard(line)
             if not self._open:
                 self._none_open.set()
-            await self._close(line.closed(outcome, error))
+            if not isinstance(error, TooManyFailures):  # Who only guesses shall not fill the disk with it.
+                await self._close(line.closed(outcome, error))
 
     async def idle(self, patience: float) -> None:
         """Return once no call is going on any more, or after so many seconds."""

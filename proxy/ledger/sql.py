@@ -1,6 +1,6 @@
 """The book in SQLite or PostgreSQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Float,
+    Index,
     Integer,
     MetaData,
     RowMapping,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     false,
     func,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,9 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.elements import ColumnElement
 
 from proxy.errors import StorageFailed
-from proxy.ledger import Sum
+from proxy.ledger import Spent, Sum
 from proxy.ledger.facts import facts
-from proxy.vocabulary import Entry, Outcome, Usage
+from proxy.vocabulary import Entry, Level, Outcome, Usage
 
 metadata = MetaData()
 
@@ -60,6 +62,11 @@ calls = Table(
     Column("peer", String(64), nullable=False),
     Column("changes", String),
     Column("prompt_cut", Boolean, nullable=False, server_default=false()),
+    Column("gpu_seconds", Float, nullable=False, server_default=text("0")),
+    # What somebody has spent this month is asked when they first call after a restart.
+    Index("ix_calls_key_id_at", "key_id", "at"),
+    Index("ix_calls_user_at", "user", "at"),
+    Index("ix_calls_team_at", "team", "at"),
 )
 
 _GROUPED: dict[str, ColumnElement[Any]] = {
@@ -69,6 +76,11 @@ _GROUPED: dict[str, ColumnElement[Any]] = {
     "model": calls.c.model,
     "day": func.substr(calls.c.at, 1, 10),
     "endpoint": calls.c.endpoint,
+}
+_SUBJECTS: dict[Level, ColumnElement[Any]] = {
+    Level.KEY: calls.c.key_id,
+    Level.USER: calls.c.user,
+    Level.TEAM: calls.c.team,
 }
 _INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -138,6 +150,20 @@ class SqlBook:
             for row in await self._all(wanted)
         ]
 
+    async def spent(self, level: Level, subject: str, since: datetime) -> Mapping[str | None, Spent]:
+        wanted = (
+            select(
+                calls.c.model,
+                func.sum(calls.c.prompt_tokens + calls.c.completion_tokens).label("tokens"),
+                func.sum(calls.c.gpu_seconds).label("gpu_seconds"),
+            )
+            .where(calls.c.at >= _written(since))
+            .group_by(calls.c.model)
+        )
+        if level is not Level.EVERYBODY:
+            wanted = wanted.where(_SUBJECTS[level] == subject)
+        return {row["model"]: Spent(int(row["tokens"]), float(row["gpu_seconds"])) for row in await self._all(wanted)}
+
     async def _all(self, wanted: Any) -> Sequence[RowMapping]:
         try:
             async with self._engine.connect() as connection:
@@ -172,6 +198,7 @@ def _entry(row: RowMapping) -> Entry:
             prompt_seconds=row["prompt_seconds"],
             completion_seconds=row["completion_seconds"],
         ),
+        gpu_seconds=row["gpu_seconds"],
         first_byte_seconds=row["first_byte_seconds"],
         total_seconds=row["total_seconds"],
         bytes_in=row["bytes_in"],

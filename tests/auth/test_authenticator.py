@@ -8,7 +8,7 @@ import pytest
 from proxy.auth import Key, api_keys
 from proxy.auth.authenticator import REMEMBERED_KEYS, REMEMBERED_SECONDS, Authenticator
 from proxy.errors import Forbidden, GateError, StorageFailed, TwoCredentials, Unauthenticated
-from proxy.vocabulary import Caller, Plan
+from proxy.vocabulary import Caller, Limits, Plan
 from tests.fakes.clock import FakeClock
 from tests.fakes.keys import FakeKeys
 
@@ -28,6 +28,7 @@ KEY = Key(
     plan="default",
     team="lab",
     models=("llama3.2",),
+    limits=Limits(requests_per_minute=30),
     created_at=NOON - timedelta(days=1),
     digest=api_keys.digest(SECRET, PEPPER),
 )
@@ -59,7 +60,7 @@ async def refusal(keys: FakeKeys, *secrets: str, now: datetime = NOON) -> GateEr
 
 
 async def test_whoever_holds_a_key_is_its_user() -> None:
-    expected = Caller(user="alice", team="lab", key_id=KEY_ID, plan=PLANS["default"], models=("llama3.2",))
+    expected = Caller("alice", KEY_ID, PLANS["default"], "lab", ("llama3.2",), Limits(requests_per_minute=30))
 
     assert expected == await authenticator(FakeKeys(KEY)).caller((SECRET,))
 

@@ -8,6 +8,7 @@ from proxy.auth import Key
 from proxy.auth.key_store_sql import SqlKeyStore
 from proxy.errors import StorageFailed
 from proxy.schema import database
+from proxy.vocabulary import Limits
 from tests.fakes.databases import NewEngine
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -22,7 +23,8 @@ KEY = Key(id="k1", user="alice", plan="default", created_at=NOON, digest=b"canar
 async def test_a_database_that_cannot_be_used_is_our_own_fault_and_tells_no_secret(tmp_path: Path, url: str) -> None:
     engine = database.engine(url.format(tmp_path))
     store = SqlKeyStore(engine)
-    for asked in (store.find("k1"), store.all(), store.add(KEY), store.revoke("k1", NOON)):
+    changes = (store.add(KEY), store.revoke("k1", NOON), store.update("k1", Limits(1)))
+    for asked in (store.find("k1"), store.all(), *changes):
         with pytest.raises(StorageFailed) as raised:
             await asked
 

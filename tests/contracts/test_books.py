@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from proxy.ledger import GROUPS, Book, Sum
+from proxy.ledger import GROUPS, Book, Spent, Sum
 from proxy.ledger.sql import SqlBook
-from proxy.vocabulary import Entry, Outcome, Usage
+from proxy.vocabulary import Entry, Level, Outcome, Usage
 from tests.fakes.book import FakeBook
 from tests.fakes.databases import KINDS, NewEngine
 
@@ -26,6 +26,7 @@ FULL = Entry(
     model="hf.co/käse/gemma3:latest",
     stream=True,
     usage=Usage(10**9, 3, exact=False, load_seconds=0.1, prompt_seconds=0.2, completion_seconds=1 / 3),
+    gpu_seconds=0.1 + 0.2 + 1 / 3,
     first_byte_seconds=0.7,
     total_seconds=1.1,
     bytes_in=2**40,
@@ -200,3 +201,42 @@ async def test_sums_can_begin_at_a_time_in_any_zone_and_include_it(book: Book) -
     since = NOON.astimezone(timezone(timedelta(hours=-5)))
 
     assert [2] == [total.calls for total in await book.sums("user", since)]
+
+
+@pytest.mark.parametrize(
+    ("level", "subject", "spent"),
+    [
+        (Level.KEY, "k1", {"gemma3": Spent(30, 1.5), None: Spent(4, 0.0)}),
+        (Level.USER, "alice", {"gemma3": Spent(30, 1.5), "qwen3": Spent(100, 8.0), None: Spent(4, 0.0)}),
+        (Level.TEAM, "lab", {"gemma3": Spent(30, 1.5), "qwen3": Spent(1100, 24.0)}),
+        (Level.EVERYBODY, "", {"gemma3": Spent(30, 1.5), "qwen3": Spent(1100, 24.0), None: Spent(14, 0.0)}),
+        (Level.KEY, "alice", {}),
+        (Level.USER, "%", {}),
+        (Level.TEAM, "", {}),
+    ],
+)
+async def test_what_was_spent_is_told_by_model(
+    book: Book, level: Level, subject: str, spent: dict[str | None, Spent]
+) -> None:
+    mine = replace(FULL, key_id="k1", user="alice", team="lab", model="gemma3")
+    theirs = replace(FULL, key_id="k2", user="bob", model="qwen3")
+    await book.write(
+        [
+            replace(mine, id="a", usage=Usage(7, 3), gpu_seconds=0.5),
+            replace(mine, id="b", usage=Usage(15, 5, exact=False), gpu_seconds=1.0),
+            replace(mine, id="c", team=None, model=None, usage=Usage(2, 2), gpu_seconds=0.0),
+            replace(theirs, id="d", user="alice", usage=Usage(60, 40), gpu_seconds=8.0),
+            replace(theirs, id="e", usage=Usage(600, 400), gpu_seconds=16.0),
+            replace(BARE, id="f", usage=Usage(10, 0)),
+        ]
+    )
+
+    assert spent == await book.spent(level, subject, NOON)
+
+
+async def test_what_was_spent_is_counted_from_a_time_in_any_zone_and_includes_it(book: Book) -> None:
+    await book.write([served("before", at=NOON - timedelta(microseconds=1)), served("then"), served("later")])
+    since = NOON.astimezone(timezone(timedelta(hours=-5)))
+
+    assert {None: Spent(4, 0.0)} == await book.spent(Level.USER, "alice", since)
+    assert {} == await book.spent(Level.EVERYBODY, "", NOON + timedelta(microseconds=1))

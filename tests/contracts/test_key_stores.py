@@ -7,6 +7,7 @@ import pytest
 from proxy.auth import Key, KeyStore
 from proxy.auth.key_store_sql import SqlKeyStore
 from proxy.errors import StorageFailed
+from proxy.vocabulary import Limits
 from tests.fakes.databases import KINDS, NewEngine
 from tests.fakes.keys import FakeKeys
 
@@ -19,6 +20,7 @@ FULL = replace(
     models=("llama3.2:*", "hf.co/*"),
     expires_at=NOON + HOUR,
     note="käse 🧀",
+    limits=Limits(30, 10, 20_000, 5_000, 2, 10**12, 10**12 - 1, 0.1),
     digest=bytes(range(224, 256)),
 )
 
@@ -47,6 +49,7 @@ async def test_a_key_is_found_by_exactly_its_id(keys: KeyStore, key_id: str) -> 
 
     assert await keys.find(key_id) is None
     assert await keys.revoke(key_id, NOON) is None
+    assert await keys.update(key_id, Limits(1)) is None
     assert [PLAIN] == await keys.all()
 
 
@@ -88,3 +91,20 @@ async def test_a_revoked_key_stays_revoked_from_the_first_time(keys: KeyStore) -
 
     assert replace(PLAIN, revoked_at=NOON + HOUR) == first == again == await keys.find("k1")
     assert replace(PLAIN, id="k2") == await keys.find("k2")
+
+
+@pytest.mark.parametrize("limits", [Limits(requests_per_minute=1), Limits(gpu_seconds_per_day=1 / 3), Limits()])
+async def test_a_keys_own_limits_are_those_that_it_was_given_last(keys: KeyStore, limits: Limits) -> None:
+    await keys.add(FULL)
+    await keys.add(replace(FULL, id="k2"))
+    updated = await keys.update("k1", limits)
+
+    assert replace(FULL, limits=limits) == updated == await keys.find("k1")
+    assert replace(FULL, id="k2") == await keys.find("k2")
+
+
+async def test_a_revoked_key_can_be_given_other_limits_and_stays_revoked(keys: KeyStore) -> None:
+    await keys.add(PLAIN)
+    await keys.revoke("k1", NOON + HOUR)
+
+    assert replace(PLAIN, limits=Limits(1), revoked_at=NOON + HOUR) == await keys.update("k1", Limits(1))

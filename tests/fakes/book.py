@@ -1,10 +1,10 @@
 """A ledger that forgets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from proxy.ledger import Sum
-from proxy.vocabulary import Entry, Outcome
+from proxy.ledger import Spent, Sum
+from proxy.vocabulary import Entry, Level, Outcome
 
 _GROUP: dict[str, Callable[[Entry], str | None]] = {
     "user": lambda entry: entry.user,
@@ -45,6 +45,14 @@ class FakeBook:
         if by == "day":
             return sorted(sums, key=lambda total: total.group)
         return sorted(sums, key=lambda total: (-total.prompt_tokens - total.completion_tokens, total.group))
+
+    async def spent(self, level: Level, subject: str, since: datetime) -> Mapping[str | None, Spent]:
+        spent: dict[str | None, Spent] = {}
+        for entry in self._entries:
+            if entry.at >= since and (level is Level.EVERYBODY or _GROUP[level](entry) == subject):
+                before = spent.get(entry.model, Spent(0, 0.0))
+                spent[entry.model] = Spent(before.tokens + entry.usage.tokens, before.gpu_seconds + entry.gpu_seconds)
+        return spent
 
 
 def _of(entries: Sequence[Entry], user: str | None) -> list[Entry]:

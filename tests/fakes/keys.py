@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from proxy.auth import Key
 from proxy.errors import StorageFailed
+from proxy.vocabulary import Limits
 
 
 class FakeKeys:
@@ -24,6 +25,12 @@ class FakeKeys:
 
     async def all(self) -> list[Key]:
         return sorted(self._keys.values(), key=lambda key: key.created_at)
+
+    async def update(self, key_id: str, limits: Limits) -> Key | None:
+        key = self._keys.get(key_id)
+        if key is not None:
+            key = self._keys[key_id] = replace(key, limits=limits)
+        return key
 
     async def revoke(self, key_id: str, at: datetime) -> Key | None:
         key = self._keys.get(key_id)

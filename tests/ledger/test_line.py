@@ -17,6 +17,7 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CALL = Call("c1", NOON, "POST", "/api/chat", secrets=("canary",), peer="127.0.0.1")
 CALLER = Caller("alice", "k1", Plan("default"), team="lab")
 CHAT = find("POST", "/api/chat")[0]
+TAGS = find("GET", "/api/tags")[0]
 ASK = Ask(CHAT, model="llama3.2:1b", stream=True, prompt_floor=7)
 
 
@@ -91,6 +92,8 @@ REFUSALS = [
     errors.EncodingUnknown(),
     errors.BodyTooSlow(),
     errors.KnobRefused(),
+    errors.NeverFits(),
+    errors.PromptNeverFits(),
     errors.TwoCredentials(),
     errors.Unauthenticated(),
     errors.Forbidden(),
@@ -98,6 +101,7 @@ REFUSALS = [
     errors.NoSuchRoute(),
     errors.WrongMethod(("POST",)),
     errors.NoSuchModel(),
+    errors.RateLimited("Later.", wait=1),
 ]
 FAILURES = [
     errors.BackendFailed(),
@@ -123,7 +127,7 @@ WAYS_OUT: list[tuple[GateError, Outcome, int | None]] = [
 def test_every_error_is_a_way_out() -> None:
     kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, GateError)}
 
-    assert kinds == {type(error) for error, _, _ in WAYS_OUT}
+    assert kinds - {errors.TooManyFailures} == {type(error) for error, _, _ in WAYS_OUT}  # It leaves none.
 
 
 @pytest.mark.parametrize(("error", "outcome", "status"), WAYS_OUT, ids=lambda case: type(case).__name__)
@@ -282,15 +286,15 @@ async def test_nothing_to_settle_is_settled(desk: Desk) -> None:
     [
         (None, Usage(7, exact=False)),
         (RuntimeError(), Usage(7, exact=False)),
-        (errors.BackendSilent(), Usage(7, exact=False)),
-        (errors.BackendBrokeOff(), Usage(7, exact=False)),
         (ClientGone(), Usage(7, exact=False)),
+        (errors.BackendSilent(), Usage(exact=False)),
+        (errors.BackendBrokeOff(), Usage(exact=False)),
         (BackendDown(), Usage()),
         (BackendRefused(404), Usage()),
         (errors.ModelServerBusy(), Usage()),
     ],
 )
-async def test_whom_the_backend_heard_pays_at_least_the_prompt(
+async def test_whom_the_backend_heard_pays_at_least_the_prompt_unless_it_failed_before_its_first_byte(
     desk: Desk, error: Exception | None, usage: Usage
 ) -> None:
     def happens(line: Line) -> None:
@@ -308,6 +312,52 @@ async def test_what_was_never_asked_costs_nothing(desk: Desk) -> None:
         raise errors.NoSuchModel
 
     assert Usage() == (await desk.one(happens)).usage
+
+
+async def test_what_was_shown_before_the_backend_failed_is_paid(desk: Desk) -> None:
+    def happens(line: Line) -> None:
+        line.ask = ASK
+        with line.asking():
+            line.meter = Meter(Usage(20, 5, exact=False))
+            line.began(200)
+            raise errors.BackendBrokeOff
+
+    assert Usage(20, 5, exact=False) == (await desk.one(happens)).usage
+
+
+@pytest.mark.parametrize(
+    ("usage", "seconds"),
+    [(Usage(20, 5), 3.0), (Usage(20, 5, load_seconds=0.25, completion_seconds=0.5), 0.75)],
+)
+async def test_the_gpu_is_paid_by_the_phases_or_by_the_time_that_the_backend_was_busy(
+    desk: Desk, usage: Usage, seconds: float
+) -> None:
+    def happens(line: Line) -> None:
+        line.endpoint, line.ask = CHAT, ASK
+        desk.clock.seconds += 1.0
+        with line.asking():
+            line.meter = Meter(usage)
+            desk.clock.seconds += 3.0
+        desk.clock.seconds += 1.0
+
+    assert seconds == (await desk.one(happens)).gpu_seconds
+
+
+async def test_what_has_no_tokens_costs_no_gpu(desk: Desk) -> None:
+    def happens(line: Line) -> None:
+        line.endpoint = TAGS
+        with line.asking():
+            desk.clock.seconds += 3.0
+
+    assert 0.0 == (await desk.one(happens)).gpu_seconds
+
+
+async def test_who_only_guesses_has_no_line(desk: Desk) -> None:
+    with pytest.raises(errors.TooManyFailures):
+        async with desk.ledger.line(CALL):
+            raise errors.TooManyFailures(wait=1)
+
+    assert ([], []) == (desk.heard.entries, desk.kept.entries)
 
 
 async def test_a_meter_knows_better_than_the_floor(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from proxy.errors import StorageFailed
 from proxy.ledger import GROUPS
 from proxy.ledger.sql import SqlBook
 from proxy.schema import database
-from proxy.vocabulary import Entry, Outcome
+from proxy.vocabulary import Entry, Level, Outcome
 from tests.fakes.databases import KINDS, NewEngine
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -37,7 +37,8 @@ async def test_a_group_is_written_as_a_whole_or_not_at_all(new_engine: NewEngine
 async def test_a_database_that_cannot_be_used_is_our_own_fault_and_tells_no_secret(tmp_path: Path, url: str) -> None:
     engine = database.engine(url.format(tmp_path))
     book = SqlBook(engine)
-    for asked in (book.write([ENTRY]), book.last(1), book.since(0), book.mark(), *map(book.sums, GROUPS)):
+    spent = [book.spent(level, "", NOON) for level in Level]
+    for asked in (book.write([ENTRY]), book.last(1), book.since(0), book.mark(), *map(book.sums, GROUPS), *spent):
         with pytest.raises(StorageFailed) as raised:
             await asked
 

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, Table, inspect, text
+from sqlalchemy import Connection, MetaData, Table, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy import schema
@@ -18,7 +18,7 @@ from proxy.auth import key_store_sql
 from proxy.errors import StorageFailed
 from proxy.ledger import sql
 from proxy.schema import database
-from proxy.vocabulary import Usage
+from proxy.vocabulary import Limits, Usage
 from tests.fakes.databases import NewDatabase
 
 TABLES = {"alembic_version", "keys", "calls"}
@@ -100,9 +100,10 @@ async def test_an_upgrade_keeps_what_was_written_before(engine: AsyncEngine, tmp
 
     (entry,) = await sql.SqlBook(engine).last(10)
     assert ("c1", "alice", Usage(7, 3)) == (entry.id, entry.user, entry.usage)
-    assert ((), False) == (entry.changes, entry.prompt_cut)
+    assert ((), False, 0.0) == (entry.changes, entry.prompt_cut, entry.gpu_seconds)
+    (key,) = await key_store_sql.SqlKeyStore(engine).all()
+    assert ("k1", "alice", Limits()) == (key.id, key.user, key.limits)
     async with engine.connect() as connection:
-        assert ["k1"] == list((await connection.execute(text("SELECT id FROM keys"))).scalars())
         assert [] == await connection.run_sync(differences)
 
 
