@@ -6,13 +6,17 @@ GateError
 │   │   ├── BodyTooLarge        413
 │   │   ├── EncodingUnknown     415
 │   │   ├── BodyTooSlow         408
-│   │   └── KnobRefused         400  the plan, or Ollama, does not take this value
+│   │   ├── KnobRefused         400  the plan, or Ollama, does not take this value
+│   │   └── NeverFits           400  more tokens than its limits ever allow at once
+│   │       └── PromptNeverFits 413
 │   ├── TwoCredentials          400
 │   ├── Unauthenticated         401
 │   ├── Forbidden               403
 │   │   └── PullTooLarge        403
 │   ├── NoSuchRoute             404
 │   ├── WrongMethod             405
+│   ├── RateLimited             429  come back later
+│   │   └── TooManyFailures     429  too many calls from one address that proved nothing
 │   └── NoSuchModel             404  absent and forbidden alike
 ├── BackendFailed               502  Ollama's fault
 │   ├── BackendRefused          its own status, where that makes sense
@@ -57,6 +61,16 @@ class GateError(Exception):
         """Header fields that belong to the refusal."""
         return {}
 
+    @property
+    def reason(self) -> str:
+        """What the ledger says: the code, or something more exact that is the owner's to know."""
+        return self.code
+
+    @property
+    def counts(self) -> str | None:
+        """What there was too much of, in OpenAI's words: ``requests`` or ``tokens``."""
+        return None
+
 
 class Refused(GateError):
     status = 400
@@ -98,6 +112,15 @@ class BodyTooSlow(NotUnderstood):
 class KnobRefused(NotUnderstood):
     code = "knob_refused"
     default = "The request sets something that this key's plan does not allow."
+
+
+class NeverFits(NotUnderstood):
+    code = "tokens_exceed_limit"
+    default = "The request may cost more tokens than its limits ever allow at once."
+
+
+class PromptNeverFits(NeverFits):
+    status = 413
 
 
 class TwoCredentials(Refused):
@@ -155,6 +178,50 @@ class NoSuchModel(Refused):
     status = 404
     code = "model_not_found"
     default = "There is no such model for this key."
+
+
+SDK_WAITS_SECONDS = 60
+"""The clients of OpenAI and Anthropic wait no longer than that for one retry, and else try sooner, in vain."""
+
+
+class RateLimited(Refused):
+    """RFC 6585 §4. ``Retry-After`` (RFC 9110 §10.2.3) has whole seconds, so clients are told milliseconds too."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    default = "Too many requests. Try again later."
+
+    def __init__(self, message: str, *, wait: int, counts: str = "requests", limit: str = "") -> None:
+        """``wait`` is in microseconds; ``limit`` names the limit, for the ledger."""
+        super().__init__(message)
+        self.wait = wait
+        self.limit = limit
+        self._counts = counts
+
+    @property
+    def headers(self) -> dict[str, str]:
+        milliseconds = -(-self.wait // 1000)
+        told = {"Retry-After": str(max(1, -(-milliseconds // 1000))), "Retry-After-Ms": str(max(1, milliseconds))}
+        if milliseconds > SDK_WAITS_SECONDS * 1000:
+            told["X-Should-Retry"] = "false"
+        return told
+
+    @property
+    def reason(self) -> str:
+        return self.limit or self.code
+
+    @property
+    def counts(self) -> str | None:
+        return self._counts
+
+
+class TooManyFailures(RateLimited):
+    """Says nothing of whether the credential was any good: one that is good is let in from everywhere."""
+
+    code = "too_many_failures"
+
+    def __init__(self, *, wait: int) -> None:
+        super().__init__("Too many calls from this address had no valid API key. Try again later.", wait=wait)
 
 
 class BackendFailed(GateError):

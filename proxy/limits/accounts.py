@@ -1,0 +1,46 @@
+"""On which accounts a call is counted. Nothing in this module does I/O."""
+
+from collections.abc import Callable
+
+from proxy.limits import Account
+from proxy.vocabulary import Allowance, Caller, Level
+
+Covers = Callable[[str, str], bool]
+"""Whether a canonical pattern covers a canonical model name."""
+
+
+def of(caller: Caller, model: str, covers: Covers) -> tuple[Account, ...]:
+    """Those of a call for this model; it is empty where the call names none."""
+    return tuple(
+        account for account in every(caller) if not account.models or (model and covers(account.models, model))
+    )
+
+
+def every(caller: Caller) -> tuple[Account, ...]:
+    """All that the caller has a share in, whatever it asks for."""
+    return tuple(_account(allowance, caller) for allowance in caller.allowances)
+
+
+def _subject(level: Level, caller: Caller) -> str:
+    match level:
+        case Level.KEY:
+            return caller.key_id
+        case Level.USER:
+            return caller.user
+        case Level.TEAM:
+            return caller.team or ""
+        case Level.EVERYBODY:
+            return ""
+
+
+def _account(allowance: Allowance, caller: Caller) -> Account:
+    theirs = f"user {caller.user}" if caller.team is None else f"team {caller.team}"
+    return Account(
+        level=allowance.level,
+        subject=_subject(allowance.level, caller),
+        limits=allowance.limits,
+        place="" if allowance.level is Level.EVERYBODY else theirs,
+        models=allowance.models,
+        shadow=allowance.shadow,
+        time_zone=allowance.time_zone,
+    )

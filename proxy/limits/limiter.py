@@ -1,0 +1,186 @@
+"""What the story meets: a call is let in with what it may cost set aside, and settles what it did cost."""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from proxy.errors import GateError, NeverFits, PromptNeverFits, RateLimited
+from proxy.limits import Account, Claim, Cost, Decision, Moment, State, Store, accounts
+from proxy.limits.accounts import Covers
+from proxy.limits.fields import duration, fields
+from proxy.limits.verdict import Kind, Standing, after, standings
+from proxy.vocabulary import Ask, Caller, Level, Tongue, Usage
+
+Tell = Callable[[Mapping[str, str]], None]
+"""Takes header fields that the answer shall have, whatever it will be."""
+
+BUSY = 1_000_000
+"""Microseconds after which to try again where nobody knows when a call ends."""
+
+_WHOSE = {
+    Level.KEY: "of this key",
+    Level.USER: "of this user",
+    Level.TEAM: "of this team",
+    Level.EVERYBODY: "of everybody on this gate together",
+}
+
+
+class Admission:
+    """A call that was let in."""
+
+    cost = Cost()
+
+    def settle(self, usage: Usage, gpu_seconds: float) -> None:
+        """What it really cost; called once, before the admission is left."""
+        self.cost = Cost(usage.tokens, round(gpu_seconds * 1000))
+
+
+class Limiter:
+    """Decides by a store, and says so."""
+
+    def __init__(self, store: Store, covers: Covers, new_id: Callable[[], str]) -> None:
+        self._store = store
+        self._covers = covers
+        self._new_id = new_id
+        self._log = logging.getLogger("proxy.limits")
+        self.counts: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def telling(self, caller: Caller, tongue: Tongue, tell: Tell) -> AsyncIterator["Turnstile"]:
+        """One call of this caller, who is told what is left on whatever becomes of it."""
+        turnstile = Turnstile(self, caller, tongue, tell)
+        try:
+            yield turnstile
+        except GateError:
+            if not turnstile.has_told:
+                await self._look(caller, tongue, tell)
+            raise
+
+    async def _look(self, caller: Caller, tongue: Tongue, tell: Tell) -> None:
+        asked = accounts.of(caller, "", self._covers)
+        if not asked:
+            return
+        try:
+            moment, states = await self._store.look(asked)
+        except GateError:
+            return  # There is an error to be told already.
+        tell(fields(list(_every(asked, states, moment)), moment, tongue))
+
+    async def reserve(self, caller: Caller, ask: Ask, tongue: Tongue, tell: Tell) -> Claim | None:
+        """None where there is nothing to settle."""
+        asked = accounts.of(caller, ask.model, self._covers)
+        if not asked:
+            return None
+        claim = Claim(self._new_id(), asked, ask.most_tokens, ask.prompt_floor)
+        _must_fit(claim, ask)
+        decision = await self._store.reserve(claim)
+        tell(fields(list(_left(decision)), decision.moment, tongue))
+        over = [
+            standing
+            for account, state in zip(decision.claim.accounts, decision.states, strict=True)
+            for standing in standings(account, state, decision.moment, decision.claim)
+            if standing.wait != 0
+        ]
+        self._log_shadows(caller, over)
+        if not decision.admitted:
+            refusal = _refusal([one for one in over if one.refuses])
+            self.counts["refused"] += 1
+            raise refusal
+        return claim
+
+    def settle(self, claim: Claim, cost: Cost) -> None:
+        self._store.settle(claim, cost)
+
+    def _log_shadows(self, caller: Caller, over: Sequence[Standing]) -> None:
+        for one in over:
+            if one.account.shadow:
+                self.counts["shadowed"] += 1
+                facts = {"limit": one.name, "models": one.account.models, "user": caller.user, "key_id": caller.key_id}
+                self._log.warning("limit_shadowed", extra=facts)
+
+
+class Turnstile:
+    """Where one call asks to be let in."""
+
+    def __init__(self, limiter: Limiter, caller: Caller, tongue: Tongue, tell: Tell) -> None:
+        self._limiter = limiter
+        self._caller = caller
+        self._tongue = tongue
+        self._tell = tell
+        self.has_told = False
+
+    @asynccontextmanager
+    async def admit(self, ask: Ask) -> AsyncIterator[Admission]:
+        """A place for this call. Raises RateLimited, NeverFits or StoreFailed; leaving settles it."""
+        claim = await self._limiter.reserve(self._caller, ask, self._tongue, self._told)
+        admission = Admission()
+        try:
+            yield admission
+        finally:
+            if claim is not None:
+                self._limiter.settle(claim, admission.cost)
+
+    def _told(self, said: Mapping[str, str]) -> None:
+        self.has_told = True
+        self._tell(said)
+
+
+def _must_fit(claim: Claim, ask: Ask) -> None:
+    """Raises NeverFits where no waiting could help."""
+    bounds = (account.limits.most_at_once for account in claim.accounts if not account.shadow)
+    bound = min((one for one in bounds if one is not None), default=None)
+    if bound is None or claim.most_tokens <= bound:
+        return
+    prompt = ask.prompt_most
+    if prompt >= bound:
+        raise PromptNeverFits(f"The prompt has about {prompt} tokens; the limits allow {bound} for a call. Shorten it.")
+    raise NeverFits(
+        f"The prompt has about {prompt} tokens and the answer may have {claim.most_tokens - prompt};"
+        f" the limits allow {bound} for both. Ask for an answer of at most {bound - prompt} tokens."
+    )
+
+
+def _every(asked: Sequence[Account], states: Sequence[State], moment: Moment) -> Iterator[Standing]:
+    for account, state in zip(asked, states, strict=True):
+        yield from standings(account, state, moment)
+
+
+def _left(decision: Decision) -> Iterator[Standing]:
+    """What is left once the claim is set aside, if it is."""
+    for account, state in zip(decision.claim.accounts, decision.states, strict=True):
+        charged = after(state, decision.claim) if decision.admitted else state
+        yield from standings(account, charged, decision.moment)
+
+
+def _refusal(over: Sequence[Standing]) -> RateLimited:
+    """For the limit that takes longest to let the call pass; until then no other one could be of use."""
+    worst = max(over, key=lambda one: BUSY if one.wait is None else one.wait)
+    wait = BUSY if worst.wait is None else worst.wait
+    counts = "requests" if worst.kind in (Kind.REQUESTS, Kind.CONCURRENT) else "tokens"
+    return RateLimited(f"{_said(worst)} {_again(worst)}", wait=wait, counts=counts, limit=worst.name)
+
+
+def _said(one: Standing) -> str:
+    whose, limits = _WHOSE[one.account.level], one.account.limits
+    models = " for this model" if one.account.models else ""
+    match one.kind:
+        case Kind.REQUESTS:
+            what = f"{limits.requests_per_minute} requests per minute, {one.most} at once"
+        case Kind.TOKENS:
+            what = f"{limits.tokens_per_minute} tokens per minute, {one.most} at once"
+        case Kind.CONCURRENT:
+            what = f"{one.most} calls at the same time"
+        case Kind.DAY_TOKENS:
+            what = f"{one.most} tokens per day"
+        case Kind.MONTH_TOKENS:
+            what = f"{one.most} tokens per month"
+        case _:
+            what = f"{one.most / 1000:g} seconds of the GPU per day"
+    return f"Limit reached {whose}{models}: {what}."
+
+
+def _again(one: Standing) -> str:
+    if one.wait is None:
+        return "Try again when one of them has ended."
+    return f"Try again in {duration(one.wait)}."

@@ -1,0 +1,116 @@
+"""What is used, kept in this process: exact, and gone with it.
+
+What a quota has seen of its day or month before is asked of the ledger once, so that a restart gives nobody a new day.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from proxy.limits import Account, Claim, Cost, Decision, Moment, State
+from proxy.limits.kept import Kept
+from proxy.limits.verdict import standings
+from proxy.limits.windows import Window, calendar
+
+Spent = Callable[[Account, Window], Awaitable[Cost]]
+"""What an account has spent since the beginning of a window, by the ledger. Raises StorageFailed."""
+
+IDLE = 3600 * 1_000_000
+"""Microseconds after which an account that nobody has asked is looked at, and forgotten if nothing is used of it."""
+
+
+class MemoryStore:
+    """A ``Store``. Its leases end with the process, so that nobody has to renew them."""
+
+    def __init__(self, clock: Callable[[], Moment], spent: Spent | None = None) -> None:
+        self._clock = clock
+        self._spent = spent
+        self._kept: dict[tuple[str, str, str, str], Kept] = {}
+        self._asking: dict[tuple[str, str, str, str], asyncio.Task[None]] = {}
+        self._swept = clock().steady
+
+    async def reserve(self, claim: Claim) -> Decision:
+        for account in claim.accounts:
+            await self._heard_of(account)
+        return self._decide(claim)
+
+    def _decide(self, claim: Claim) -> Decision:
+        moment = self._clock()
+        self._sweep(moment)
+        kept = [self._now(account, moment) for account in claim.accounts]
+        states = tuple(one.state for one in kept)
+        fits = [
+            all(standing.wait == 0 for standing in standings(account, state, moment, claim))
+            for account, state in zip(claim.accounts, states, strict=True)
+        ]
+        admitted = all(fit or account.shadow for fit, account in zip(fits, claim.accounts, strict=True))
+        if admitted:
+            for fit, account, one in zip(fits, claim.accounts, kept, strict=True):
+                if fit:
+                    one.charge(account, claim)
+        return Decision(admitted, moment, claim, states)
+
+    def settle(self, claim: Claim, cost: Cost) -> None:
+        moment = self._clock()
+        for account in claim.accounts:
+            self._now(account, moment).settle(claim.id, cost)
+
+    async def look(self, accounts: Sequence[Account]) -> tuple[Moment, tuple[State, ...]]:
+        for account in accounts:
+            await self._heard_of(account)
+        moment = self._clock()
+        return moment, tuple(self._now(account, moment).state for account in accounts)
+
+    async def reset(self, accounts: Sequence[Account]) -> None:
+        for account in accounts:
+            await self._heard_of(account)  # Else what the ledger tells later would undo it.
+            self._now(account, self._clock()).reset()
+
+    def ask_again(self) -> None:
+        """What the ledger has told may be out of date: others have counted meanwhile."""
+        for kept in self._kept.values():
+            kept.heard = False
+
+    @property
+    def under_way(self) -> int:
+        """Calls that hold something."""
+        return len({claim for one in self._kept.values() for claim in one.leases})
+
+    def _now(self, account: Account, moment: Moment) -> Kept:
+        kept = self._kept.get(_name(account))
+        if kept is None:
+            kept = self._kept[_name(account)] = Kept()
+        kept.pass_time(account, moment)
+        return kept
+
+    async def _heard_of(self, account: Account) -> None:
+        """What the account had spent before this process began, if that counts for anything."""
+        if self._spent is None or not account.has_quotas:
+            return
+        name = _name(account)
+        if (kept := self._kept.get(name)) is not None and kept.heard:
+            return
+        if (asking := self._asking.get(name)) is None:
+            asking = self._asking[name] = asyncio.create_task(self._ask(account, self._spent))
+            asking.add_done_callback(lambda _: self._asking.pop(name))
+        await asyncio.shield(asking)  # Others may wait for the same answer when this call is given up.
+
+    async def _ask(self, account: Account, spent: Spent) -> None:
+        today = calendar(account.time_zone, self._clock().wall)
+        day, month = await spent(account, today.day), await spent(account, today.month)
+        self._kept.setdefault(_name(account), Kept()).hear(today, day, month)
+
+    def _sweep(self, moment: Moment) -> None:
+        """Forget those of whom nothing is used any more."""
+        if moment.steady - self._swept < IDLE:
+            return
+        self._swept = moment.steady
+        for name, kept in list(self._kept.items()):
+            if kept.account is None or kept.leases or moment.steady - kept.seen < IDLE:
+                continue
+            kept.pass_time(kept.account, moment)
+            if moment.wall >= kept.reset_until and not any(kept.state):
+                del self._kept[name]
+
+
+def _name(account: Account) -> tuple[str, str, str, str]:
+    return (account.place, account.level, account.subject, account.models)

@@ -1,0 +1,284 @@
+"""What is used, kept in Redis: a ``Store`` that several gates share.
+
+A claim says until when somebody waits for its answer, by Redis's clock, and is void afterwards: one that lay in a
+buffer while Redis stood still spends nothing when it goes on. Whatever else may have happened to a claim that was
+not answered is taken back once Redis can be reached again, which is safe since a lease can be ended once only.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
+from proxy.limits.redis.link import Link, is_wrong_type
+from proxy.limits.redis.scripts import scripts
+from proxy.limits.verdict import request_burst, standings, token_burst
+from proxy.limits.windows import calendar
+
+SECOND = 1_000_000
+DECISION = 250_000
+"""Microseconds that a decision may take, whatever happens."""
+LEASE = 60 * SECOND
+"""Microseconds that a lease lasts unless it is renewed."""
+RENEWED_SECONDS = 20.0
+BELIEVED = 15 * SECOND
+"""Microseconds for which a gate counts as one of those that share the limits, from its last pulse on."""
+MOST_UNSETTLED = 10_000
+"""Settlements that wait for Redis; the oldest is lost where there are more, and its call charged its estimate."""
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    claim: Claim
+    cost: Cost
+    withdrawn: bool
+    """The call never was: its request goes back too."""
+    not_before: int
+    """Microseconds of this process's clock: before, the claim itself might still arrive after it."""
+
+
+class RedisStore:
+    """A ``Store``. ``steady`` is this process's clock in microseconds, by which it reckons Redis's."""
+
+    def __init__(
+        self,
+        link: Link,
+        steady: Callable[[], int],
+        *,
+        gate: str,
+        cluster: bool = False,
+        prefix: str = "llamagate",
+        clock: str | None = None,
+    ) -> None:
+        """``gate`` tells this process from others; ``clock`` is Lua in place of Redis's own time, for tests."""
+        self._link = link
+        self._steady = steady
+        self._gate = gate
+        self._cluster = cluster
+        self._prefix = prefix
+        self._scripts = scripts(clock)
+        self._ahead: int | None = None
+        """Redis's clock less this process's, in microseconds."""
+        self._held: dict[str, tuple[Account, ...]] = {}
+        """The accounts that a call under way holds something of."""
+        self._unsettled: dict[str, _Settlement] = {}
+        self._settling: set[asyncio.Task[bool]] = set()
+        self.gates = 1
+        """How many gates share the limits, as far as is known."""
+        self.counts: Counter[str] = Counter()
+        self._log = logging.getLogger("proxy.limits")
+
+    @property
+    def under_way(self) -> int:
+        """Calls of this gate that hold something."""
+        return len(self._held)
+
+    @property
+    def unsettled(self) -> int:
+        return len(self._unsettled)
+
+    async def reserve(self, claim: Claim) -> Decision:
+        accounts: tuple[Account, ...] = ()
+        states: tuple[State, ...] = ()
+        moment, admitted = self._moment(), True
+        try:
+            async with asyncio.timeout(DECISION / SECOND):
+                for together in self._decided_together(claim.accounts):
+                    admitted, moment, told = await self._reserve(claim, together)
+                    accounts, states = accounts + together, states + told
+                    if not admitted:
+                        break
+        except TimeoutError as error:
+            self._take_back(claim)
+            raise StoreFailed from error
+        except (StoreFailed, asyncio.CancelledError):
+            self._take_back(claim)
+            raise
+        if admitted:
+            self._held[claim.id] = tuple(_took_part(claim, accounts, states, moment))
+        elif len(accounts) > len(together):
+            self._take_back(claim, heard=True)  # What other accounts had set aside already.
+        return Decision(admitted, moment, replace(claim, accounts=accounts), states)
+
+    async def _reserve(self, claim: Claim, accounts: Sequence[Account]) -> tuple[bool, Moment, tuple[State, ...]]:
+        keys = list(self._keys(accounts))
+        for _ in range(TRIES):
+            now = self._now()
+            said = f"{claim.id} {claim.most_tokens} {claim.least_tokens} {now + DECISION} {LEASE}"
+            terms = (_terms(account, now) for account in accounts)
+            try:
+                told = await self._link.run(self._scripts.reserve, keys, [said, *terms])
+            except StoreFailed as error:
+                if not is_wrong_type(error):
+                    raise
+                await self._repair(keys)
+                continue
+            word, moment, states = self._heard(told)
+            if word in ("admitted", "refused"):
+                return word == "admitted", moment, states
+        raise StoreFailed  # It has another idea of the time, each time.
+
+    async def _repair(self, keys: Sequence[str]) -> None:
+        """Throw away what somebody else has written in our place, before which no script writes anything."""
+        await self._link.run(self._scripts.repair, keys, [])
+        self.counts["keys_repaired"] += 1
+        self._log.warning("limits_repaired", extra={"keys": list(keys)})
+
+    def settle(self, claim: Claim, cost: Cost) -> None:
+        if self._held.pop(claim.id, None) is not None:
+            self._settle(_Settlement(claim, cost, withdrawn=False, not_before=0))
+
+    def _take_back(self, claim: Claim, *, heard: bool = False) -> None:
+        """Whatever came of it: nobody is going to use it. One that was not answered may still be on its way."""
+        not_before = 0 if heard else self._steady() + 2 * DECISION
+        self._settle(_Settlement(claim, Cost(), withdrawn=True, not_before=not_before))
+
+    def _settle(self, settlement: _Settlement) -> None:
+        self._unsettled[settlement.claim.id] = settlement
+        if len(self._unsettled) > MOST_UNSETTLED:
+            del self._unsettled[next(iter(self._unsettled))]
+            self.counts["settlements_lost"] += 1
+        if not settlement.not_before:
+            task = asyncio.get_running_loop().create_task(self._deliver(settlement))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
+
+    async def _deliver(self, settlement: _Settlement) -> bool:
+        claim, cost = settlement.claim, settlement.cost
+        said: list[str | int] = [claim.id, cost.tokens, cost.gpu_ms, int(settlement.withdrawn)]
+        try:
+            for together in self._decided_together(claim.accounts):
+                rates = [_said(account.limits.tokens_per_minute) for account in together]
+                await self._link.run(self._scripts.settle, list(self._keys(together)), [*said, *rates])
+        except StoreFailed:
+            self.counts["settlements_late"] += 1
+            return False  # It waits for the next pulse.
+        self._unsettled.pop(claim.id, None)
+        return True
+
+    async def look(self, accounts: Sequence[Account]) -> tuple[Moment, tuple[State, ...]]:
+        moment, found = self._moment(), dict.fromkeys(accounts, State())
+        for together in self._decided_together(accounts):
+            for _ in range(TRIES):
+                terms = [_terms(account, self._now()) for account in together]
+                word, moment, states = self._heard(
+                    await self._link.run(self._scripts.look, list(self._keys(together)), terms)
+                )
+                if word == "seen":
+                    found.update(zip(together, states, strict=True))
+                    break
+            else:
+                raise StoreFailed
+        return moment, tuple(found[account] for account in accounts)
+
+    async def reset(self, accounts: Sequence[Account]) -> None:
+        for together in self._decided_together(accounts):
+            await self._link.run(self._scripts.reset, list(self._keys(together)), [])
+
+    async def pulse(self) -> None:
+        """Whether Redis does what it is asked; its clock and the number of gates are known then. Raises StoreFailed."""
+        keys = [f"{self._prefix}:{{gates}}:{what}" for what in ("seen", "trial")]
+        told = await self._link.run(self._scripts.pulse, keys, [self._gate, BELIEVED])
+        _, now, gates = told.split()
+        self._ahead = int(now) - self._steady()
+        self.gates = max(1, int(gates))
+
+    async def catch_up(self) -> None:
+        """Settle what could not be settled before, as far as Redis answers."""
+        for settlement in list(self._unsettled.values()):
+            if settlement.not_before <= self._steady() and not await self._deliver(settlement):
+                return
+
+    async def renew(self) -> None:
+        """Go on with the leases of every call under way. Raises StoreFailed."""
+        leases = [
+            (account.place, _names(self._prefix, account)[1], claim_id)
+            for claim_id, accounts in list(self._held.items())
+            for account in accounts
+        ]
+        for place in {place for place, _, _ in leases}:
+            here = [(key, claim) for at, key, claim in leases if at == place]
+            for start in range(0, len(here), 500):
+                some = here[start : start + 500]
+                keys, ids = [key for key, _ in some], [claim for _, claim in some]
+                await self._link.run(self._scripts.renew, keys, [LEASE, *ids])
+
+    async def close(self) -> None:
+        """What is being settled is settled, or given up where Redis does not answer."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+        await self._link.close()
+
+    def _decided_together(self, accounts: Sequence[Account]) -> Iterator[tuple[Account, ...]]:
+        """One script can ask all of them, but in a cluster only those of one place: there everybody's come first."""
+        if not self._cluster:
+            yield tuple(accounts)
+            return
+        for place in sorted({account.place for account in accounts}):
+            yield tuple(account for account in accounts if account.place == place)
+
+    def _keys(self, accounts: Sequence[Account]) -> Iterator[str]:
+        for account in accounts:
+            yield from _names(self._prefix, account)
+
+    def _heard(self, told: bytes) -> tuple[str, Moment, tuple[State, ...]]:
+        word, *rest = told.decode("ascii").split()
+        now, *used = map(int, rest)
+        self._ahead = now - self._steady()
+        states = tuple(State(*used[at : at + len(State._fields)]) for at in range(0, len(used), len(State._fields)))
+        return word, Moment(now, now), states
+
+    def _now(self) -> int:
+        """Redis's time, as far as is known; the script says if that is wrong."""
+        return self._steady() + (self._ahead or 0)
+
+    def _moment(self) -> Moment:
+        return Moment(self._now(), self._now())
+
+
+def _took_part(claim: Claim, accounts: Sequence[Account], states: Sequence[State], moment: Moment) -> Iterator[Account]:
+    """All that admitted the claim, but those in shadow that would have refused it."""
+    for account, state in zip(accounts, states, strict=True):
+        if not account.shadow or all(standing.wait == 0 for standing in standings(account, state, moment, claim)):
+            yield account
+
+
+@lru_cache(10_000)
+def _names(prefix: str, account: Account) -> tuple[str, str]:
+    """The account's hash, and its sorted set of leases."""
+    name = f"{prefix}:{{{_digest(account.place)}}}:{account.level}:{_digest(account.subject)}"
+    if account.models:
+        name += f":{_digest(account.models)}"
+    return f"{name}:b", f"{name}:h"
+
+
+def _digest(name: str) -> str:
+    """Names are anybody's text; none of it is to be seen in Redis, or to end the braces around a hash slot's tag."""
+    return hashlib.blake2b(name.encode(), digest_size=9).hexdigest()
+
+
+def _terms(account: Account, now: int) -> str:
+    """An account's limits, and what day it is for it, as ``account.lua`` reads them."""
+    today = calendar(account.time_zone, now)
+    day, month = today.day, today.month
+    return f"{_amounts(account)} {day.start} {day.end} {month.start} {month.end} {int(account.shadow)}"
+
+
+@lru_cache(10_000)
+def _amounts(account: Account) -> str:
+    limits = account.limits
+    gpu_ms = None if limits.gpu_seconds_per_day is None else round(limits.gpu_seconds_per_day * 1000)
+    amounts = (
+        limits.requests_per_minute, request_burst(account), limits.tokens_per_minute, token_burst(account),
+        limits.concurrent, limits.tokens_per_day, limits.tokens_per_month, gpu_ms,
+    )  # fmt: skip
+    return " ".join(map(_said, amounts))
+
+
+def _said(amount: int | None) -> str:
+    return "-1" if amount is None else str(amount)

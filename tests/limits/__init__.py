@@ -1,0 +1,1 @@
+"""Is who has had enough told so, and nobody else?"""

@@ -1,0 +1,1 @@
+"""Can what several gates count together be lost, doubled or mixed up?"""

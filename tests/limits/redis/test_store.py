@@ -1,0 +1,179 @@
+"""What only a store in Redis does. Its clock is moved by hand, see ``contracts.test_limit_stores``."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from proxy.limits import Claim, Cost, State, StoreFailed
+from proxy.limits.bucket import UNITS
+from proxy.limits.redis.store import DECISION, LEASE, MOST_UNSETTLED, RedisStore
+from proxy.vocabulary import Level, Limits
+from tests.contracts.test_limit_stores import Kept, account, in_redis
+from tests.fakes.redis import RedisServer
+
+SECOND = 1_000_000
+
+
+@pytest.fixture
+async def kept(redis_server: RedisServer) -> AsyncIterator[Kept]:
+    async with in_redis(redis_server) as kept:
+        yield kept
+
+
+def store(kept: Kept) -> RedisStore:
+    assert isinstance(kept.store, RedisStore)
+    return kept.store
+
+
+async def lapse(kept: Kept, redis_server: RedisServer) -> None:
+    """A lease's length goes by in which nobody renews any."""
+    kept.clock.move(LEASE / SECOND)
+    redis_server.say("SET", "now", kept.clock.steady)
+
+
+async def test_a_lease_that_nobody_renews_ends_and_its_call_is_charged_its_least(
+    kept: Kept, redis_server: RedisServer
+) -> None:
+    key = account(concurrent=1, tokens_per_day=1000)
+    claim, _ = await kept.ask(key, tokens=400, least=25)
+    await lapse(kept, redis_server)
+    seen = await kept.state(key)
+    _, decision = await kept.ask(key, tokens=400)
+    await kept.settle(claim, tokens=300)
+
+    assert State(day_tokens=25) == seen
+    assert decision.admitted
+    assert State(concurrent=1, day_tokens=425) == await kept.state(key)
+
+
+async def test_a_lease_that_is_renewed_goes_on(kept: Kept) -> None:
+    key = account(concurrent=1)
+    claim, _ = await kept.ask(key)
+    for _ in range(5):
+        await kept.move(LEASE / SECOND * 0.9)
+    state = await kept.state(key)
+    await kept.settle(claim)
+
+    assert 1 == state.concurrent
+    assert 0 == (await kept.state(key)).concurrent
+
+
+async def test_a_lease_that_was_lost_with_everything_else_holds_a_place_again(
+    kept: Kept, redis_server: RedisServer
+) -> None:
+    key = account(concurrent=1, tokens_per_day=1000)
+    claim, _ = await kept.ask(key, tokens=400)
+    now = redis_server.say("GET", "now")
+    redis_server.say("FLUSHALL")
+    redis_server.say("SET", "now", now)
+    await kept.tick()
+    held = await kept.state(key)
+    await kept.settle(claim, tokens=100)
+
+    assert State(concurrent=1) == held
+    assert State() == await kept.state(key)
+
+
+async def test_a_claim_for_which_nobody_waits_any_more_is_void(kept: Kept, redis_server: RedisServer) -> None:
+    key = account(requests_per_minute=10)
+    await kept.ask(key)
+    redis_server.say("SET", "now", kept.clock.steady + DECISION + 1)  # It was on its way for too long …
+    _, decision = await kept.ask(key)  # … and is asked anew, by the time that Redis has told.
+
+    assert decision.admitted
+    assert 2 * UNITS - (DECISION + 1) * 10 == (await kept.state(key)).requests
+
+
+async def test_a_clock_that_disagrees_about_the_day_is_believed_and_nothing_is_lost(
+    kept: Kept, redis_server: RedisServer
+) -> None:
+    key = account(tokens_per_day=100)
+    await kept.ask(key, tokens=60)
+    redis_server.say("SET", "now", kept.clock.steady + 86_400 * SECOND)
+    _, tomorrow = await kept.ask(key, tokens=60)
+
+    assert tomorrow.admitted
+    assert (0,) == tuple(state.day_tokens for state in tomorrow.states)
+
+
+async def test_what_was_not_heard_of_is_taken_back(kept: Kept, redis_server: RedisServer) -> None:
+    key = account(requests_per_minute=10, tokens_per_day=1000, concurrent=3)
+    redis_server.say("CONFIG", "RESETSTAT")
+    asking = asyncio.create_task(kept.ask(key, tokens=100))
+    while not redis_server.calls("hset"):  # noqa: ASYNC110 - set aside, and its answer still unread: for one turn only
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await store(kept).catch_up()
+    before = store(kept).unsettled
+    await kept.move(1)
+    await store(kept).catch_up()
+
+    assert (1, 0) == (before, store(kept).unsettled)
+    assert State() == await kept.state(key)
+
+
+async def test_nothing_is_kept_for_ever_and_no_name_is_kept_at_all(kept: Kept, redis_server: RedisServer) -> None:
+    key = account(subject="CANARY{}", place="team CANARY", tokens_per_month=100, requests_per_minute=5)
+    await kept.ask(key, account(Level.USER, "CANARY user", concurrent=4))
+    await store(kept).pulse()
+    names = [name for name in redis_server.say("KEYS", "*") if name != "now"]
+    kept_there = [redis_server.say("HGETALL", name) for name in names if name.endswith(":b")]
+
+    assert len(names) >= 4
+    assert [] == [name for name in names if redis_server.say("PTTL", name) < 0]
+    assert "CANARY" not in f"{names}{kept_there}"
+    assert all(name.startswith("llamagate:{") for name in names)
+
+
+async def test_a_key_of_another_kind_is_thrown_away_and_told_of(kept: Kept, redis_server: RedisServer) -> None:
+    key = account(requests_per_minute=10)
+    await kept.ask(key)
+    (name,) = redis_server.say("KEYS", "*:b")
+    redis_server.say("SET", name, "not ours")
+    _, decision = await kept.ask(key)
+
+    assert decision.admitted
+    assert 1 == store(kept).counts["keys_repaired"]
+
+
+async def test_the_gates_that_count_with_us_are_known(redis_server: RedisServer) -> None:
+    async with in_redis(redis_server) as kept:
+        one = store(kept)
+        other = RedisStore(one._link, lambda: kept.clock.steady, gate="g2", clock=None)
+        await one.pulse()
+        alone = one.gates
+        await other.pulse()
+        redis_server.say("DEL", "llamagate:{gates}:seen")
+        await one.pulse()
+
+        assert (1, 1) == (alone, one.gates)
+
+
+async def test_settlements_that_nobody_takes_are_bounded_and_counted(kept: Kept) -> None:
+    held = store(kept)
+    for number in range(MOST_UNSETTLED + 3):
+        held._take_back(Claim(f"lost{number}", ()))
+
+    assert (MOST_UNSETTLED, 3) == (held.unsettled, held.counts["settlements_lost"])
+    held._unsettled.clear()
+
+
+async def test_an_unreachable_redis_raises_and_keeps_what_has_to_be_settled(kept: Kept) -> None:
+    key = account(tokens_per_day=100)
+    claim, _ = await kept.ask(key, tokens=50)
+    await store(kept)._link.close()
+    with pytest.raises(StoreFailed):
+        await kept.ask(key)
+    store(kept).settle(claim, Cost(10))
+
+    assert 2 == store(kept).unsettled
+
+
+def test_limits_that_change_change_no_name() -> None:
+    one = account(requests_per_minute=1)
+
+    assert one.place == replace(one, limits=Limits(concurrent=1)).place
