@@ -3,7 +3,7 @@
 import os
 
 from proxy.admin.cli.app import cli
-from proxy.bootstrap import Workshop
+from proxy.bootstrap.workshop import Workshop
 
 
 def main() -> None:

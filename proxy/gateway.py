@@ -4,26 +4,30 @@ Read ``answer`` from top to bottom. Every step either gives the next one what it
 types force the order, for there is no ``Caller`` without authentication and no ``Admission`` without a ``Caller``.
 """
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from typing import Protocol
 
 from proxy.dialects import Said
 from proxy.dialects.table import DIALECTS
 from proxy.ledger.line import Ledger
-from proxy.limits import Admission
+from proxy.limits.limiter import Tell, Turnstile
 from proxy.policy import endpoints
 from proxy.policy.models import Name
 from proxy.policy.permit import InstalledModels, may_ask, may_see, permit, wanted
 from proxy.relay import Answer, Client, relay
-from proxy.vocabulary import Ask, Call, Caller, Endpoint, Takes, Upload
+from proxy.vocabulary import Ask, Call, Caller, Endpoint, Takes, Tongue, Upload
 
 
 class Door(Client, Protocol):
     """The client, as the story sees it: what it asks, and through ``relay.Client`` what it is told.
 
-    Both raise ClientGone where the client leaves meanwhile.
+    Whatever waits raises ClientGone where the client leaves meanwhile.
     """
+
+    def tell(self, fields: Mapping[str, str]) -> None:
+        """Header fields that the answer shall have, whatever it will be."""
 
     async def body(self, endpoint: Endpoint) -> bytes:
         """The whole body, decoded, at most once. Raises NotUnderstood where it is too large, too slow or encoded."""
@@ -37,9 +41,14 @@ class Authenticate(Protocol):
         """Who holds the credential. Raises Unauthenticated, TwoCredentials or Forbidden."""
 
 
+class Strangers(Protocol):
+    def counted(self, peer: str) -> AbstractContextManager[None]:
+        """Whatever proves nothing in here counts against the address. Raises TooManyFailures in place of the rest."""
+
+
 class Limiter(Protocol):
-    def admit(self, caller: Caller, ask: Ask) -> AbstractAsyncContextManager[Admission]:
-        """A place for this call, and what it may cost set aside. Raises Refused where it is too much."""
+    def telling(self, caller: Caller, tongue: Tongue, tell: Tell) -> AbstractAsyncContextManager[Turnstile]:
+        """One call of this caller, who is told what is left on whatever becomes of it."""
 
 
 class Upstream(Protocol):
@@ -56,7 +65,10 @@ class Upstream(Protocol):
 class Gateway:
     """Who answers each of the story's questions."""
 
-    def __init__(self, authenticate: Authenticate, limiter: Limiter, upstream: Upstream, ledger: Ledger) -> None:
+    def __init__(
+        self, strangers: Strangers, authenticate: Authenticate, limiter: Limiter, upstream: Upstream, ledger: Ledger
+    ) -> None:
+        self._strangers = strangers
         self._authenticate = authenticate
         self._limiter = limiter
         self._upstream = upstream
@@ -66,20 +78,22 @@ class Gateway:
         """Answer one call. What is raised has its line in the ledger already and only needs to be said."""
         async with self._ledger.line(call) as line:
             line.endpoint = endpoints.known(call.method, call.path)
-            caller = line.caller = await self._authenticate.caller(call.secrets)
-            endpoint, segment = endpoints.find(call.method, call.path)
-            may_ask(caller, endpoint)
-            body = await door.body(endpoint) if endpoint.takes in (Takes.JSON, Takes.FORM) else b""
-            line.bytes_in = len(body)
-            dialect = DIALECTS[endpoint.tongue]
-            asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment))
-            installed = await self._upstream.installed(wanted(caller, asked))
-            ask = line.ask = permit(caller, asked, installed)
-            async with self._limiter.admit(caller, ask) as admission:
-                try:
-                    upload = line.counted(door.upload(ask.most_bytes)) if endpoint.takes is Takes.BYTES else None
-                    with line.asking():
-                        async with self._upstream.open(ask, upload) as answer:
-                            await relay(answer, ask, dialect, door, line, partial(may_see, caller, installed))
-                finally:
-                    admission.settle(line.usage)
+            with self._strangers.counted(call.peer):
+                caller = line.caller = await self._authenticate.caller(call.secrets)
+            async with self._limiter.telling(caller, endpoints.tongue_of(call.path), door.tell) as turnstile:
+                endpoint, segment = endpoints.find(call.method, call.path)
+                may_ask(caller, endpoint)
+                body = await door.body(endpoint) if endpoint.takes in (Takes.JSON, Takes.FORM) else b""
+                line.bytes_in = len(body)
+                dialect = DIALECTS[endpoint.tongue]
+                asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment))
+                installed = await self._upstream.installed(wanted(caller, asked))
+                ask = line.ask = permit(caller, asked, installed)
+                async with turnstile.admit(ask) as admission:
+                    try:
+                        upload = line.counted(door.upload(ask.most_bytes)) if endpoint.takes is Takes.BYTES else None
+                        with line.asking():
+                            async with self._upstream.open(ask, upload) as answer:
+                                await relay(answer, ask, dialect, door, line, partial(may_see, caller, installed))
+                    finally:
+                        admission.settle(line.usage, line.gpu_seconds)

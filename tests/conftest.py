@@ -12,16 +12,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy import bootstrap
 from proxy.admin.cli.tools import Standing
 from proxy.admin.desk import Desk
-from proxy.bootstrap import Records
+from proxy.bootstrap.opening import Opened, desk_over
+from proxy.bootstrap.opening import gate as open_over
+from proxy.bootstrap.storage import Records, records
 from proxy.config.settings import Settings
 from proxy.vocabulary import Entry
 from tests.fakes.raw_client import RawClient, Told
 from tests.fakes.upstream import RecordingUpstream, recording
 
-pytest_plugins = ["tests.fakes.databases"]
+pytest_plugins = ["tests.fakes.databases", "tests.fakes.redis", "tests.fakes.redis_proxy"]
 
 
 class Heard:
@@ -44,12 +45,16 @@ class Heard:
 class Gate:
     """The gate while it is open, and one of its callers."""
 
-    standing: Standing
+    opened: Opened
     kept: Records
     desk: Desk
     key: str = field(repr=False)
     heard: Heard = field(default_factory=Heard)
     clients: list[RawClient] = field(default_factory=list)
+
+    @property
+    def standing(self) -> Standing:
+        return self.opened.standing
 
     async def connect(self, *, window: int | None = None) -> RawClient:
         there = urlsplit(self.standing.address)
@@ -110,11 +115,11 @@ async def open_gate(
     async def opened(**told: Any) -> Gate:
         defaults = {"listen": "127.0.0.1:0", "upstream": upstream.url, "state_dir": tmp_path, "drain_timeout": 0.0}
         settings = Settings(**{**defaults, **told})
-        kept = await ended_last.enter_async_context(bootstrap.records(settings))
-        desk = bootstrap.desk_over(kept, settings)
+        kept = await ended_last.enter_async_context(records(settings))
         heard = Heard()
-        standing = await kept_open.enter_async_context(bootstrap.gate(settings, kept, [heard]))
-        gates.append(Gate(standing, kept, desk, (await desk.create_key("alice")).secret, heard))
+        gate = await kept_open.enter_async_context(open_over(settings, kept, [heard]))
+        desk = desk_over(kept, settings, gate.counting.office)
+        gates.append(Gate(gate, kept, desk, (await desk.create_key("alice")).secret, heard))
         upstream.forget()
         return gates[-1]
 

@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "relay": LEAVES | ANSWERS,
     "gateway": LEAVES | ANSWERS | {"relay"},
     "web": LEAVES | ANSWERS | STORY,
-    "admin": LEAVES | {"config", "auth", "ledger", "policy"},
+    "admin": LEAVES | {"config", "auth", "ledger", "policy", "limits"},
     "telemetry": LEAVES | {"ledger"},
     "schema": LEAVES | {"auth.key_store_sql", "ledger.sql"},  # It compares the database with their tables.
     "demo": LEAVES,
@@ -44,6 +44,7 @@ LIBRARIES: dict[str, set[str]] = {
     "platformdirs": {"config", "bootstrap"},
     "pydantic": {"config"},
     "pydantic_settings": {"config"},
+    "redis": {"limits.redis"},
     "rich": {"admin.cli", "__main__"},
     "sqlalchemy": {"auth.key_store_sql", "ledger.sql", "schema", "bootstrap"},
     "structlog": {"telemetry", "bootstrap"},

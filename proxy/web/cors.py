@@ -7,7 +7,18 @@ from collections.abc import Collection, Mapping
 
 METHODS = "GET, HEAD, POST, DELETE"
 REMEMBERED_SECONDS = 600
-EXPOSED = "X-Request-Id, X-Llamagate-Changed, X-Llamagate-Prompt-Cut, Retry-After"
+EXPOSED = ", ".join(
+    (
+        "X-Request-Id",
+        "X-Llamagate-Changed",
+        "X-Llamagate-Prompt-Cut",
+        "Retry-After",
+        "Retry-After-Ms",
+        "RateLimit",
+        "RateLimit-Policy",
+        *(f"x-ratelimit-{told}-{what}" for what in ("requests", "tokens") for told in ("limit", "remaining", "reset")),
+    )
+)
 ANY = "*"
 
 

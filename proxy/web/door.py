@@ -36,6 +36,9 @@ class HttpDoor:
             raise RuntimeError("nothing has been answered yet")
         return self.response
 
+    def tell(self, fields: Mapping[str, str]) -> None:
+        self._said.update(fields)
+
     async def body(self, endpoint: Endpoint) -> bytes:
         coding = self._request.headers.get(hdrs.CONTENT_ENCODING, "")
         if not codings.accepts(endpoint, coding):

@@ -9,13 +9,16 @@ import pytest
 
 from proxy.gateway import Gateway
 from proxy.ledger.line import Ledger
-from proxy.limits import Unlimited
+from proxy.limits.limiter import Limiter
+from proxy.limits.memory import MemoryStore
+from proxy.limits.strangers import Strangers
 from proxy.telemetry import logs
 from proxy.vocabulary import Caller, Entry, Outcome
 from proxy.web.app import FrontDoor, Server
 from proxy.web.manners import Manners
 from tests.conftest import Gate, Heard
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question, streamed
+from tests.fakes.moments import FakeMoments
 from tests.fakes.raw_client import RawClient
 from tests.fakes.upstream import RecordingUpstream, chunk, streaming, whole
 
@@ -188,7 +191,9 @@ def log() -> Iterator[io.StringIO]:
 
 async def test_a_mistake_of_ours_is_a_constant_answer_and_no_text_in_the_log(log: io.StringIO) -> None:
     heard = Heard()
-    gateway = Gateway(Absent(), Unlimited(), Absent(), Ledger(Shelf(), [heard], lambda: 0.0))  # type: ignore[arg-type]
+    limiter = Limiter(MemoryStore(FakeMoments()), lambda pattern, model: True, lambda: "c1")
+    strangers, ledger = Strangers(60, lambda: 0), Ledger(Shelf(), [heard], lambda: 0.0)
+    gateway = Gateway(strangers, Absent(), limiter, Absent(), ledger)  # type: ignore[arg-type]
     manners = Manners(max_body=1024)
     server = Server(FrontDoor(gateway, manners, now=lambda: datetime.now(UTC), new_id=lambda: "req_1"), manners)
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

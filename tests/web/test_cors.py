@@ -53,9 +53,12 @@ def test_an_allowed_page_may_read_the_answer_and_our_own_header_fields() -> None
     told = cors.on_answers(PAGE, ORIGINS)
 
     assert (PAGE, "Origin") == (told["Access-Control-Allow-Origin"], told["Vary"])
-    assert {"X-Request-Id", "X-Llamagate-Changed", "X-Llamagate-Prompt-Cut", "Retry-After"} == set(
-        told["Access-Control-Expose-Headers"].split(", ")
-    )
+    assert {
+        "X-Request-Id", "X-Llamagate-Changed", "X-Llamagate-Prompt-Cut", "Retry-After", "Retry-After-Ms",
+        "RateLimit", "RateLimit-Policy",
+        "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
+        "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
+    } == set(told["Access-Control-Expose-Headers"].split(", "))  # fmt: skip
 
 
 def test_any_page_is_named_and_never_a_star() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy import bootstrap
+from proxy.bootstrap.opening import Opened, desk_over
+from proxy.bootstrap.opening import gate as open_over
+from proxy.bootstrap.storage import Records, records
 from proxy.config.settings import Settings
 from proxy.errors import Misconfigured
 from proxy.vocabulary import Outcome
@@ -21,10 +23,10 @@ def settings_of(upstream: RecordingUpstream, folder: Path, **told: object) -> Se
     return Settings.model_validate({**defaults, **told})
 
 
-async def asking(settings: Settings, kept: bootstrap.Records, address: str) -> RawClient:
+async def asking(settings: Settings, kept: Records, gate: Opened) -> RawClient:
     """A client amid its stream."""
-    key = (await bootstrap.desk_over(kept, settings).create_key("alice")).secret
-    client = await RawClient.connect("127.0.0.1", int(address.rpartition(":")[2]))
+    key = (await desk_over(kept, settings, gate.counting.office).create_key("alice")).secret
+    client = await RawClient.connect("127.0.0.1", int(gate.standing.address.rpartition(":")[2]))
     body = json.dumps(question()).encode()
     fields = f"Host: a\r\nX-Api-Key: {key}\r\nContent-Length: {len(body)}"
     await client.send(f"POST /api/chat HTTP/1.1\r\n{fields}\r\n\r\n".encode() + body)
@@ -35,15 +37,15 @@ async def asking(settings: Settings, kept: bootstrap.Records, address: str) -> R
 async def test_a_gate_that_stops_lets_a_call_end(upstream: RecordingUpstream, tmp_path: Path) -> None:
     go_on, heard = asyncio.Event(), Heard()
     settings = settings_of(upstream, tmp_path, drain_timeout=5.0)
-    async with bootstrap.records(settings) as kept:
-        gate = bootstrap.gate(settings, kept, [heard])
-        standing = await gate.__aenter__()
+    async with records(settings) as kept:
+        gate = open_over(settings, kept, [heard])
+        opened = await gate.__aenter__()
         upstream.says(streaming(NDJSON), chunk(NATIVE_LINES[0]), go_on, chunk(NATIVE_LINES[2]), LAST_CHUNK)
-        client = await asking(settings, kept, standing.address)
+        client = await asking(settings, kept, opened)
         stopping = asyncio.create_task(gate.__aexit__(None, None, None))
         await asyncio.sleep(0)  # One turn of the loop, in which it stops listening.
         with pytest.raises(ConnectionError):
-            await RawClient.connect("127.0.0.1", int(standing.address.rpartition(":")[2]))
+            await RawClient.connect("127.0.0.1", int(opened.standing.address.rpartition(":")[2]))
         go_on.set()
         told = await client.told()
         await stopping
@@ -58,10 +60,10 @@ async def test_a_call_that_outlasts_the_patience_is_cut_and_still_written(
     upstream: RecordingUpstream, tmp_path: Path
 ) -> None:
     settings = settings_of(upstream, tmp_path, drain_timeout=0.0)
-    async with bootstrap.records(settings) as kept:
-        async with bootstrap.gate(settings, kept, []) as standing:
+    async with records(settings) as kept:
+        async with open_over(settings, kept, []) as opened:
             upstream.says(streaming(NDJSON), chunk(NATIVE_LINES[0]), asyncio.Event())
-            client = await asking(settings, kept, standing.address)
+            client = await asking(settings, kept, opened)
         written = await kept.book.last(10)
         told = await client.told()
 
@@ -74,9 +76,9 @@ async def test_a_call_that_outlasts_the_patience_is_cut_and_still_written(
 
 async def test_an_idle_client_does_not_hold_the_gate_open(upstream: RecordingUpstream, tmp_path: Path) -> None:
     settings = settings_of(upstream, tmp_path, drain_timeout=60.0)
-    async with bootstrap.records(settings) as kept, asyncio.timeout(2):
-        async with bootstrap.gate(settings, kept, []) as standing:
-            client = await RawClient.connect("127.0.0.1", int(standing.address.rpartition(":")[2]))
+    async with records(settings) as kept, asyncio.timeout(2):
+        async with open_over(settings, kept, []) as opened:
+            client = await RawClient.connect("127.0.0.1", int(opened.standing.address.rpartition(":")[2]))
             await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             told = await client.told()
 
@@ -88,16 +90,16 @@ async def test_an_idle_client_does_not_hold_the_gate_open(upstream: RecordingUps
 async def test_a_port_that_is_taken_is_the_owners_to_free(upstream: RecordingUpstream, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_of(upstream, tmp_path, listen=f"127.0.0.1:{taken.getsockname()[1]}")
-        async with bootstrap.records(settings) as kept:
+        async with records(settings) as kept:
             with pytest.raises(Misconfigured, match=r"Cannot listen on 127\.0\.0\.1:"):
-                await bootstrap.gate(settings, kept, []).__aenter__()
+                await open_over(settings, kept, []).__aenter__()
 
 
 async def test_a_state_folder_that_cannot_be_made_is_named(upstream: RecordingUpstream, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = settings_of(upstream, tmp_path / "file" / "state")
     with pytest.raises(Misconfigured, match="cannot be used"):
-        await bootstrap.records(settings).__aenter__()
+        await records(settings).__aenter__()
 
 
 def test_what_is_kept_is_nobody_elses_to_read(gate: Gate, tmp_path: Path) -> None:
