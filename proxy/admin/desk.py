@@ -1,34 +1,24 @@
-"""What the owner can do: issue and revoke keys, read the ledger. Prints nothing and knows no terminal."""
+"""What the owner can do: issue and revoke keys, read the ledger, see and reset limits. Prints nothing."""
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
+from proxy.admin.amounts import NO_LIMITS, checked, used_up
+from proxy.admin.office import LimitsOffice, Status
+from proxy.admin.refusals import NotDone
+from proxy.admin.subjects import EVERYBODY, Subject, accounts_of, key_id, meant, unknown_key
 from proxy.auth import Key, KeyStore
-from proxy.errors import GateError
 from proxy.ledger import GROUPS, Book, Sum
-from proxy.vocabulary import Entry, Now, Plan
+from proxy.limits import Account, Moment
+from proxy.limits.verdict import Standing, standings
+from proxy.vocabulary import Entry, Level, Limits, Now, Plan
 
 Mint = Callable[[], tuple[str, str, bytes]]
 """Makes a key: its id, the whole key as it is shown once, and the digest that is kept."""
 
 LONGEST_NAME = 128
-_ID = re.compile(r"[A-Za-z0-9-]{1,24}")
-
-
-class NotDone(GateError):
-    """The desk was asked for something it cannot do. Nothing was changed."""
-
-    status = 400
-    code = "not_done"
-    default = "That cannot be done."
-
-
-class NoSuchKey(NotDone):
-    status = 404
-    code = "no_such_key"
-    default = "There is no such key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +27,16 @@ class Issued:
 
     key: Key
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How some limits stood at one moment."""
+
+    standings: tuple[Standing, ...]
+    moment: Moment
+    is_live: bool
+    """False where the gate does not run, see ``Seen``."""
 
 
 class Desk:
@@ -48,6 +48,7 @@ class Desk:
         mint: Mint,
         now: Now,
         check_pattern: Callable[[str], str],
+        office: LimitsOffice,
     ) -> None:
         """``check_pattern`` gives the canonical form of a model pattern or raises ValueError."""
         self._keys = keys
@@ -56,6 +57,7 @@ class Desk:
         self._mint = mint
         self._now = now
         self._check_pattern = check_pattern
+        self._office = office
 
     async def create_key(
         self,
@@ -65,8 +67,9 @@ class Desk:
         models: tuple[str, ...] | None = None,
         lifetime: timedelta | None = None,
         note: str | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> Issued:
-        """Issue a key. Raises ``NotDone`` where a name, the plan, a pattern or the lifetime will not do."""
+        """Issue a key. Raises ``NotDone`` where a name, the plan, a pattern, the lifetime or a limit will not do."""
         user = _name("user", user)
         team = None if team is None else _name("team", team)
         note = None if note is None else _name("note", note)
@@ -75,10 +78,11 @@ class Desk:
         if lifetime is not None and lifetime <= timedelta(0):
             raise NotDone("A key has to live longer than no time at all.")
         models = None if models is None else self._patterns(models)
+        limits = checked(limits)
         now = self._now()
-        key_id, secret, digest = self._mint()
+        new_id, secret, digest = self._mint()
         key = Key(
-            id=key_id,
+            id=new_id,
             user=user,
             team=team,
             plan=plan,
@@ -86,6 +90,7 @@ class Desk:
             created_at=now,
             expires_at=None if lifetime is None else now + lifetime,
             note=note,
+            limits=limits,
             digest=digest,
         )
         await self._keys.add(key)
@@ -95,21 +100,21 @@ class Desk:
         """Every key, oldest first."""
         return await self._keys.all()
 
-    async def key(self, key_id: str) -> Key:
+    async def key(self, shown: str) -> Key:
         """The key with this id; a whole key will do, of which only the id is looked at. Raises ``NoSuchKey``."""
-        key_id = _id(key_id)
-        key = await self._keys.find(key_id)
-        if key is None:
-            raise _unknown(key_id)
-        return key
+        return _known(shown, await self._keys.find(key_id(shown)))
 
-    async def revoke(self, key_id: str) -> Key:
+    async def update_key(self, shown: str, changes: Mapping[str, Any]) -> Key:
+        """Change those of the key's own limits that are named; None takes one away. Raises ``NotDone``."""
+        if not changes:
+            raise NotDone("There is nothing to change: name a limit.")
+        key = await self.key(shown)
+        limits = checked(replace(key.limits, **changes))
+        return _known(shown, await self._keys.update(key.id, limits))
+
+    async def revoke(self, shown: str) -> Key:
         """From now on the key is refused. Raises ``NoSuchKey``."""
-        key_id = _id(key_id)
-        key = await self._keys.revoke(key_id, self._now())
-        if key is None:
-            raise _unknown(key_id)
-        return key
+        return _known(shown, await self._keys.revoke(key_id(shown), self._now()))
 
     async def calls(self, last: int, user: str | None = None) -> list[Entry]:
         """The newest entries, oldest of them first."""
@@ -140,6 +145,49 @@ class Desk:
             raise NotDone(f"Usage cannot be summed by {by[:LONGEST_NAME]!r}. It can by: {', '.join(GROUPS)}.")
         return await self._book.sums(by, None if since is None else self._now() - since)
 
+    async def limits(self, name: str | None = None, level: Level | None = None) -> View:
+        """How all limits stand that hold for this key, user or team, or without a name for everybody together.
+
+        Raises NotDone where nobody has the name or several have it, StoreFailed where nobody can tell.
+        """
+        keys = await self._keys.all()
+        whose = EVERYBODY if name is None else meant(name, keys, level)
+        accounts = accounts_of(whose, self._in_use(whose, keys), self._plans)
+        seen = await self._office.look(accounts)
+        told = [
+            standing
+            for account, state in zip(accounts, seen.states, strict=True)
+            for standing in standings(account, state, seen.moment)
+        ]
+        return View(tuple(told), seen.moment, seen.is_live)
+
+    async def reset_limits(self, name: str | None = None, level: Level | None = None) -> list[Account]:
+        """Nothing is used any more of this key's, user's or team's own accounts, or without a name of everybody's.
+
+        Tells which those are. Calls under way stay counted. Raises NotDone, also where there are none, and StoreFailed.
+        """
+        keys = await self._keys.all()
+        whose = EVERYBODY if name is None else meant(name, keys, level)
+        accounts = [
+            account
+            for account in accounts_of(whose, keys, self._plans)
+            if account.level is whose.level and used_up(account.limits)
+        ]
+        if not accounts:
+            this = "everybody" if whose is EVERYBODY else f"this {whose.level}"
+            raise NotDone(f"There is nothing to reset for {this}: no limit that is used up by calls.")
+        await self._office.reset(accounts)
+        return accounts
+
+    async def limits_status(self) -> Status:
+        """How the counting goes in the running gate. Raises NotDone where none runs."""
+        return await self._office.status()
+
+    def _in_use(self, whose: Subject, keys: Sequence[Key]) -> Sequence[Key]:
+        """The keys without those that are refused anyway, unless it is them that somebody asks for."""
+        live = [key for key in keys if key.state(self._now()) == "live"]
+        return live if any(map(whose.holds, live)) else keys
+
     def _patterns(self, models: tuple[str, ...]) -> tuple[str, ...]:
         if not models:
             raise NotDone("A key that may use no model is of no use; leave the models out to allow all of the plan's.")
@@ -160,11 +208,7 @@ def _name(what: str, text: str) -> str:
     return text
 
 
-def _id(text: str) -> str:
-    prefix, _, rest = text.strip().partition("_")
-    return rest.partition("_")[0] if prefix == "sk-lg" and rest else text.strip()
-
-
-def _unknown(key_id: str) -> NoSuchKey:
-    # What does not look like an id could be a mangled key: it is not repeated.
-    return NoSuchKey(f"There is no key {key_id}." if _ID.fullmatch(key_id) else None)
+def _known(shown: str, key: Key | None) -> Key:
+    if key is None:
+        raise unknown_key(key_id(shown))
+    return key

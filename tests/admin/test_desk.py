@@ -5,16 +5,35 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.desk import Desk, NoSuchKey, NotDone
-from proxy.vocabulary import Entry, Plan
+from proxy.admin.desk import Desk
+from proxy.admin.office import LimitsOffice
+from proxy.admin.refusals import NoSuchKey, NotDone
+from proxy.limits import Claim, Cost
+from proxy.limits.accounts import every
+from proxy.limits.memory import MemoryStore
+from proxy.vocabulary import Allowance, Entry, Level, Limits, Plan
 from tests.fakes.book import FakeBook
 from tests.fakes.keys import FakeKeys
-from tests.fakes.tools import ENTRY, NOON, minter, no_shouting
+from tests.fakes.tools import ENTRY, MOMENT, NOON, minter, no_shouting, office
+
+EVERYBODYS = Allowance(Level.EVERYBODY, Limits(concurrent=8))
+PLANS = {
+    "default": Plan("default", allowances=(EVERYBODYS,)),
+    "lab": Plan(
+        "lab",
+        allowances=(
+            Allowance(Level.USER, Limits(requests_per_minute=60)),
+            Allowance(Level.USER, Limits(concurrent=1), models="llama3.3:70b"),
+            Allowance(Level.TEAM, Limits(tokens_per_day=1000)),
+            EVERYBODYS,
+        ),
+    ),
+}
 
 
-def desk(keys: FakeKeys | None = None, book: FakeBook | None = None) -> Desk:
-    plans = {"default": Plan("default"), "lab": Plan("lab")}
-    return Desk(keys or FakeKeys(), book or FakeBook(), plans, minter(), lambda: NOON, no_shouting)
+def desk(keys: FakeKeys | None = None, book: FakeBook | None = None, counting: LimitsOffice | None = None) -> Desk:
+    counting = counting or office(MemoryStore(lambda: MOMENT))
+    return Desk(keys or FakeKeys(), book or FakeBook(), PLANS, minter(), lambda: NOON, no_shouting, counting)
 
 
 async def test_a_key_is_issued_and_put_on_record_without_its_text() -> None:
@@ -160,3 +179,169 @@ async def test_usage_is_summed_over_the_time_until_now() -> None:
 async def test_usage_by_anything_else_is_refused_with_what_there_is() -> None:
     with pytest.raises(NotDone, match="user, team, key, model, day, endpoint"):
         await desk().usage("moon")
+
+
+async def test_a_key_is_issued_with_limits_of_its_own() -> None:
+    keys = FakeKeys()
+    await desk(keys).create_key("alice", limits=Limits(requests_per_minute=30, concurrent=2))
+    key = await keys.find("k1")
+
+    assert key is not None
+    assert Limits(requests_per_minute=30, concurrent=2) == key.limits
+
+
+async def test_a_key_with_limits_that_will_not_do_is_not_issued() -> None:
+    keys = FakeKeys()
+    with pytest.raises(NotDone):
+        await desk(keys).create_key("alice", limits=Limits(concurrent=0))
+
+    assert [] == await keys.all()
+
+
+async def test_of_a_keys_own_limits_those_are_changed_that_are_named() -> None:
+    here = desk()
+    await here.create_key("alice", limits=Limits(requests_per_minute=30, request_burst=5, concurrent=2))
+    changed = await here.update_key("sk-lg_k1_SECRET1_crc", {"concurrent": None, "request_burst": 10})
+
+    assert Limits(requests_per_minute=30, request_burst=10) == changed.limits
+    assert changed == await here.key("k1")
+
+
+@pytest.mark.parametrize(
+    ("key_id", "changes", "why"),
+    [
+        ("k1", {}, "name a limit"),
+        ("k1", {"requests_per_minute": None}, "A burst of requests needs requests per minute"),
+        ("k1", {"concurrent": 0}, "at least 1"),
+        ("k9", {"concurrent": 1}, "There is no key k9"),
+    ],
+)
+async def test_a_change_that_cannot_be_made_changes_nothing(key_id: str, changes: dict[str, Any], why: str) -> None:
+    here = desk()
+    await here.create_key("alice", limits=Limits(requests_per_minute=30, request_burst=5))
+    with pytest.raises(NotDone, match=why):
+        await here.update_key(key_id, changes)
+
+    assert Limits(requests_per_minute=30, request_burst=5) == (await here.key("k1")).limits
+
+
+async def peopled(store: MemoryStore) -> Desk:
+    """Alice has one key in the lab and one that is revoked; Bob is in the lab too; Carol has the default plan."""
+    here = desk(counting=office(store))
+    await here.create_key("alice", "red", "lab", limits=Limits(tokens_per_minute=600))
+    await here.create_key("alice", "red", "lab", limits=Limits(tokens_per_minute=60))
+    await here.create_key("bob", "red", "lab")
+    await here.create_key("carol")
+    await here.revoke("k2")
+    return here
+
+
+async def rows(here: Desk, name: str | None) -> list[str]:
+    told = (await here.limits(name)).standings
+    return [" ".join(filter(None, (one.name, one.account.subject, one.account.models))) for one in told]
+
+
+ALICES = ["key-tokens k1", "user-requests alice", "user-concurrent alice llama3.3:70b", "team-tokens-day red"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (None, ["everybody-concurrent"]),
+        ("carol", ["everybody-concurrent"]),
+        ("k1", [*ALICES, "everybody-concurrent"]),
+        ("k2", ["key-tokens k2", *ALICES[1:], "everybody-concurrent"]),
+        ("alice", [*ALICES, "everybody-concurrent"]),
+        (
+            "red",
+            [
+                "key-tokens k1",
+                "user-requests alice",
+                "user-concurrent alice llama3.3:70b",
+                "user-requests bob",
+                "user-concurrent bob llama3.3:70b",
+                "team-tokens-day red",
+                "everybody-concurrent",
+            ],
+        ),
+    ],
+)
+async def test_every_limit_is_told_that_holds_for_somebodys_live_keys(name: str | None, told: list[str]) -> None:
+    assert told == await rows(await peopled(MemoryStore(lambda: MOMENT)), name)
+
+
+async def test_somebody_whose_keys_are_all_refused_still_has_limits() -> None:
+    here = await peopled(MemoryStore(lambda: MOMENT))
+    await here.revoke("k1")
+
+    assert ["key-tokens k1", "key-tokens k2"] == (await rows(here, "alice"))[:2]
+
+
+async def begin(store: MemoryStore, here: Desk, key_id: str) -> Claim:
+    """One call of this key's that goes on."""
+    key = await here.key(key_id)
+    claim = Claim("c1", every(key.caller(PLANS[key.plan])), most_tokens=100)
+
+    assert (await store.reserve(claim)).admitted
+    return claim
+
+
+async def test_what_is_left_is_told() -> None:
+    store = MemoryStore(lambda: MOMENT)
+    here = await peopled(store)
+    await begin(store, here, "k1")
+    view = await here.limits("alice")
+
+    assert [(600, 500), (60, 59), (1, 0), (1000, 900), (8, 7)] == [(one.most, one.left) for one in view.standings]
+    assert (MOMENT, True) == (view.moment, view.is_live)
+
+
+@pytest.mark.parametrize(
+    ("name", "reset", "left"),
+    [
+        ("k1", [("key", "k1", "")], [600, 59, 1, 900, 8]),
+        ("alice", [("user", "alice", "")], [500, 60, 1, 900, 8]),
+        ("red", [("team", "red", "")], [500, 59, 1, 1000, 8]),
+    ],
+)
+async def test_only_what_is_named_is_reset(name: str, reset: list[tuple[str, str, str]], left: list[int]) -> None:
+    store = MemoryStore(lambda: MOMENT)
+    here = await peopled(store)
+    store.settle(await begin(store, here, "k1"), Cost(tokens=100))
+    told = await here.reset_limits(name)
+
+    assert reset == [(account.level, account.subject, account.models) for account in told]
+    assert left == [one.left for one in (await here.limits("k1")).standings]
+
+
+async def test_a_reset_reaches_the_accounts_of_keys_that_are_revoked() -> None:
+    here = await peopled(MemoryStore(lambda: MOMENT))
+
+    assert ["k2"] == [account.subject for account in await here.reset_limits("k2")]
+
+
+@pytest.mark.parametrize(
+    ("name", "who"), [(None, "everybody"), ("carol", "this user"), ("k4", "this key"), ("k3", "this key")]
+)
+async def test_where_calls_use_nothing_up_there_is_nothing_to_reset(name: str | None, who: str) -> None:
+    here = await peopled(MemoryStore(lambda: MOMENT))
+    with pytest.raises(NotDone, match=f"nothing to reset for {who}"):
+        await here.reset_limits(name)
+
+
+async def test_a_name_can_be_told_to_be_a_teams() -> None:
+    here = await peopled(MemoryStore(lambda: MOMENT))
+    await here.create_key("red")
+    with pytest.raises(NotDone, match="--user or --team"):
+        await here.reset_limits("red")
+
+    assert [Level.TEAM] == [account.level for account in await here.reset_limits("red", Level.TEAM)]
+
+
+async def test_the_office_tells_how_the_counting_goes() -> None:
+    store = MemoryStore(lambda: MOMENT)
+    here = await peopled(store)
+    await begin(store, here, "k1")
+    status = await here.limits_status()
+
+    assert ("in process", 1, {"refused": 2}) == (status.store, status.under_way, status.counts)

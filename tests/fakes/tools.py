@@ -9,16 +9,23 @@ from pathlib import Path
 
 from proxy.admin.cli.tools import DemoTeller, Standing
 from proxy.admin.desk import Desk
+from proxy.admin.office import LimitsOffice, Status, StoreOffice
+from proxy.admin.reloading import Reloaded
 from proxy.auth import KeyStore
 from proxy.config.load import Loaded, load
 from proxy.config.settings import Settings
 from proxy.errors import GateError
 from proxy.ledger import Book
+from proxy.limits import Moment
+from proxy.limits.memory import MemoryStore
 from proxy.vocabulary import Entry, Outcome, Usage
 from tests.fakes.book import FakeBook
 from tests.fakes.keys import FakeKeys
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+MOMENT = Moment(steady=0, wall=round(NOON.timestamp() * 1_000_000))
+"""Noon on the clocks of the limits."""
 
 
 def minter() -> Callable[[], tuple[str, str, bytes]]:
@@ -64,6 +71,15 @@ STANDING = Standing(
 )
 
 
+def office(store: MemoryStore) -> StoreOffice:
+    """An office over this store, in process."""
+
+    async def told() -> Status:
+        return Status("in process", store.under_way, {"refused": 2})
+
+    return StoreOffice(store, told)
+
+
 @dataclass
 class FakeTools:
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +92,11 @@ class FakeTools:
     configs: list[Path | None] = field(default_factory=list)
     demos: list[tuple[bool, bool]] = field(default_factory=list)
     mint: Callable[[], tuple[str, str, bytes]] = field(default_factory=minter)
+    store: MemoryStore = field(default_factory=lambda: MemoryStore(lambda: MOMENT))
+    office: LimitsOffice | None = None
+    """In place of the one over the store."""
+    reloaded: Reloaded = field(default_factory=Reloaded)
+    reloads: list[Settings] = field(default_factory=list)
 
     def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
         self.configs.append(config)
@@ -89,13 +110,20 @@ class FakeTools:
 
     @asynccontextmanager
     async def desk(self, settings: Settings) -> AsyncIterator[Desk]:
-        yield Desk(self.keys, self.book, settings.plan_table(), self.mint, self.now, no_shouting)
+        counting = self.office or office(self.store)
+        yield Desk(self.keys, self.book, settings.plan_table(), self.mint, self.now, no_shouting, counting)
 
-    async def serve(self, settings: Settings, started: Callable[[Standing], None]) -> None:
+    async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
         if self.fails is not None:
             raise self.fails
         self.served.append(settings)
         started(self.stands)
+
+    async def reload(self, settings: Settings) -> Reloaded:
+        if self.fails is not None:
+            raise self.fails
+        self.reloads.append(settings)
+        return self.reloaded
 
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         self.demos.append((real, stay))

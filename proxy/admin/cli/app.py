@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.admin.cli import config, keys, ledger, serve
+from proxy.admin.cli import config, keys, ledger, limits, serve
 
 COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("serve", serve.serve),
@@ -15,24 +15,34 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("usage", ledger.usage),
     ("check", config.check),
     ("settings", config.settings),
+    ("reload", config.reload),
 )
 KEY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("create", keys.create),
     ("list", keys.listed),
     ("show", keys.show),
+    ("update", keys.update),
     ("revoke", keys.revoke),
 )
+LIMIT_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("show", limits.show),
+    ("reset", limits.reset),
+    ("status", limits.status),
+)
+GROUPS = (("keys", "Who may come in.", KEY_COMMANDS), ("limits", "How much is left.", LIMIT_COMMANDS))
 
 
 def cli() -> typer.Typer:
     """The app; call it with ``obj``, which are the ``Tools``."""
-    app, of_keys = _group(), _group()
+    app = _group()
     app.callback()(_llamagate)
     for name, command in COMMANDS:
         app.command(name)(command)
-    for name, command in KEY_COMMANDS:
-        of_keys.command(name)(command)
-    app.add_typer(of_keys, name="keys", help="Who may come in.")
+    for name, question, commands in GROUPS:
+        group = _group()
+        for command_name, command in commands:
+            group.command(command_name)(command)
+        app.add_typer(group, name=name, help=question)
     return app
 
 

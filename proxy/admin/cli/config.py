@@ -1,10 +1,14 @@
-"""``llamagate check`` and ``llamagate settings``: what were we told to be?"""
+"""``llamagate check``, ``settings`` and ``reload``: what were we told to be?"""
+
+import asyncio
 
 import typer
 
 from proxy.admin.cli.options import Config, Json
-from proxy.admin.cli.paper import say, say_json, say_table, told_plainly
+from proxy.admin.cli.paper import say, say_json, say_mistakes, say_table, told_plainly
 from proxy.admin.cli.tools import Tools
+from proxy.admin.reloading import Reloaded, told
+from proxy.config.layers import Mistakes
 from proxy.config.load import effective
 
 
@@ -25,3 +29,29 @@ def settings(ctx: typer.Context, as_json: Json = False, config: Config = None) -
         say_json([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
     else:
         say_table(("setting", "value", "from"), rows)
+
+
+def reload(ctx: typer.Context, as_json: Json = False, config: Config = None) -> None:
+    """Let the running gate read its configuration again, and tell what became of it."""
+    tools: Tools = ctx.obj
+    with told_plainly():
+        try:
+            settings = tools.load(config, {}).settings
+        except Mistakes as error:  # The gate would find the same.
+            reloaded = Reloaded(mistakes=error.mistakes)
+        else:
+            reloaded = asyncio.run(tools.reload(settings))
+    if as_json:
+        say_json(told(reloaded))
+    elif reloaded.mistakes:
+        say_mistakes(reloaded.mistakes)
+        say("The gate goes on with the configuration that it had.", err=True)
+    else:
+        for key in reloaded.applied:
+            say(f"{key}: changed, and holds from now on")
+        for key in reloaded.waiting:
+            say(f"{key}: changed, and needs a restart of the gate", "yellow")
+        if not reloaded.applied + reloaded.waiting:
+            say("Nothing has changed.")
+    if reloaded.mistakes:
+        raise typer.Exit(1)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proxy.config.load import Mistakes
+from proxy.config.layers import Mistake, Mistakes
 from proxy.errors import GateError
 
 NONE = "-"
@@ -50,6 +50,15 @@ def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seq
     paper().print(table)
 
 
+def say_mistakes(mistakes: Sequence[Mistake]) -> None:
+    """Each with what would be right, on stderr."""
+    count = len(mistakes)
+    say(f"The configuration has {count} mistake{'s' * (count != 1)}:", "bold red", err=True)
+    for mistake in mistakes:
+        say(f"  {mistake.where}: {mistake.key}: {mistake.problem}", err=True)
+        say(f"      {mistake.cure}", "green", err=True)
+
+
 def when(at: datetime | None) -> str:
     return NONE if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
@@ -64,11 +73,7 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except Mistakes as error:
-        count = len(error.mistakes)
-        say(f"The configuration has {count} mistake{'s' * (count != 1)}:", "bold red", err=True)
-        for mistake in error.mistakes:
-            say(f"  {mistake.where}: {mistake.key}: {mistake.problem}", err=True)
-            say(f"      {mistake.cure}", "green", err=True)
+        say_mistakes(error.mistakes)
         raise typer.Exit(1) from None
     except GateError as error:
         say(error.message, "red", err=True)

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def serve(
     flags = {name: value for name, value in (("listen", listen), ("upstream", upstream)) if value is not None}
     with told_plainly():
         settings = tools.load(config, flags).settings
-        asyncio.run(tools.serve(settings, lambda standing: welcome(standing, config)))
+        again = partial(tools.load, config, flags)
+        asyncio.run(tools.serve(settings, lambda standing: welcome(standing, config), again))
 
 
 def demo(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from proxy.admin.desk import Desk
+from proxy.admin.reloading import Reloaded
 from proxy.config.load import Loaded
 from proxy.config.settings import Settings
 from proxy.vocabulary import Entry
@@ -62,8 +63,17 @@ class Tools(Protocol):
     def desk(self, settings: Settings) -> AbstractAsyncContextManager[Desk]:
         """The desk, with its database open. Raises ``Misconfigured`` where that cannot be opened."""
 
-    async def serve(self, settings: Settings, started: Callable[[Standing], None]) -> None:
-        """Serve until a signal, having told once how things stand. Raises ``Misconfigured``, as for a taken port."""
+    async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
+        """Serve until a signal, having told once how things stand; ``again`` reads the configuration anew.
+
+        Raises ``Misconfigured``, as for a taken port.
+        """
+
+    async def reload(self, settings: Settings) -> Reloaded:
+        """What the gate that runs in the settings' state directory makes of its configuration, once read again.
+
+        Raises ``GateNotRunning``, and ``NotDone`` where it does not answer.
+        """
 
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         """A gate that keeps nothing, before a scripted Ollama or a small real model, and some calls through it.

@@ -22,7 +22,20 @@ def test_a_command_that_makes_no_sense_ends_with_2(type_in: Type, words: list[st
 
 @pytest.mark.parametrize(
     "words",
-    [["keys", "list"], ["calls"], ["usage"], ["check"], ["settings"], ["serve"], ["keys", "create", "--user", "alice"]],
+    [
+        ["keys", "list"],
+        ["calls"],
+        ["usage"],
+        ["check"],
+        ["settings"],
+        ["serve"],
+        ["reload"],
+        ["keys", "create", "--user", "alice"],
+        ["keys", "update", "k7", "--rpm", "1"],
+        ["limits", "show"],
+        ["limits", "reset", "--everybody"],
+        ["limits", "status"],
+    ],
 )
 def test_mistakes_are_told_without_a_traceback(type_in: Type, tools: FakeTools, words: list[str]) -> None:
     tools.text = 'listne = "x"\nidle_timeout = "soon"'
@@ -43,7 +56,7 @@ def test_an_error_is_told_without_a_traceback_and_cannot_steer_the_terminal(type
     assert (1, "The port is \\x1b[31mtaken [bold]already.\n") == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize("words", [[], ["keys"]])
+@pytest.mark.parametrize("words", [[], ["keys"], ["limits"]])
 def test_alone_it_tells_what_there_is(type_in: Type, words: list[str]) -> None:
     assert "Usage:" in type_in(*words).output
 
@@ -56,7 +69,18 @@ def test_tracebacks_never_show_local_variables() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["keys", "list"], ["keys", "create", "--user", "a"], ["calls"], ["usage"], ["check"], ["settings"], ["serve"]],
+    [
+        ["keys", "list"],
+        ["keys", "create", "--user", "a"],
+        ["calls"],
+        ["usage"],
+        ["check"],
+        ["settings"],
+        ["serve"],
+        ["reload"],
+        ["limits", "show"],
+        ["limits", "status"],
+    ],
 )
 def test_every_command_that_reads_a_configuration_can_be_told_which(
     type_in: Type, tools: FakeTools, words: list[str]

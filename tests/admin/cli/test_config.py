@@ -1,5 +1,10 @@
 import json
 
+import pytest
+
+from proxy.admin.refusals import GateNotRunning
+from proxy.admin.reloading import Reloaded
+from proxy.config.layers import Mistake
 from tests.admin.cli.conftest import Type
 from tests.fakes.tools import FakeTools
 
@@ -35,3 +40,59 @@ def test_settings_are_told_with_where_they_came_from_and_secrets_masked(type_in:
     assert {"key": "pepper", "value": "********", "origin": "environment LLAMAGATE_PEPPER"} in rows
     assert PEPPER not in table + repr(rows)
     assert any(["idle_timeout", "1m30s", "llamagate.toml"] == line.split() for line in table.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("reloaded", "told"),
+    [
+        (Reloaded(), "Nothing has changed.\n"),
+        (
+            Reloaded(("plans.lab.models", "limits.concurrent"), ("listen",)),
+            "plans.lab.models: changed, and holds from now on\n"
+            "limits.concurrent: changed, and holds from now on\n"
+            "listen: changed, and needs a restart of the gate\n",
+        ),
+    ],
+)
+def test_what_became_of_a_changed_configuration_is_told(
+    type_in: Type, tools: FakeTools, reloaded: Reloaded, told: str
+) -> None:
+    tools.text = 'state_dir = "/srv/gate"'
+    tools.reloaded = reloaded
+    result = type_in("reload")
+
+    assert (0, told, "") == (result.exit_code, result.stdout, result.stderr)
+    assert ["/srv/gate"] == [str(settings.state_dir) for settings in tools.reloads]
+
+
+def test_mistakes_that_the_gate_found_are_told_and_it_goes_on_as_before(type_in: Type, tools: FakeTools) -> None:
+    mistake = Mistake("llamagate.toml", "idle_timeout", "is \x1b[2J", "for instance 5m")
+    tools.reloaded = Reloaded(mistakes=(mistake,))
+    result = type_in("reload")
+    as_json = type_in("reload", "--json")
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "llamagate.toml: idle_timeout: is \\x1b[2J\n      for instance 5m\n" in result.stderr
+    assert result.stderr.endswith("The gate goes on with the configuration that it had.\n")
+    assert 1 == as_json.exit_code
+    assert ["idle_timeout"] == [told["key"] for told in json.loads(as_json.stdout)["mistakes"]]
+
+
+def test_with_mistakes_that_are_seen_from_here_the_gate_is_not_asked(type_in: Type, tools: FakeTools) -> None:
+    tools.text = 'listne = "x"'
+    result = type_in("reload")
+
+    assert (1, "", []) == (result.exit_code, result.stdout, tools.reloads)
+    assert "llamagate.toml: listne: is not a setting" in result.stderr
+    assert result.stderr.endswith("The gate goes on with the configuration that it had.\n")
+
+
+def test_without_a_gate_there_is_nothing_to_reload(type_in: Type, tools: FakeTools) -> None:
+    tools.fails = GateNotRunning("The gate does not run: nobody listens on /x.")
+    result = type_in("reload")
+
+    assert (1, "", "The gate does not run: nobody listens on /x.\n") == (
+        result.exit_code,
+        result.stdout,
+        result.stderr,
+    )

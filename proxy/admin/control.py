@@ -1,0 +1,209 @@
+"""The socket by which a running gate is asked, by its owner and nobody else: one line of JSON each way.
+
+``{"ask": "limits.look", …}`` is answered with ``{"told": …}`` or ``{"refused": "why"}``.
+"""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from proxy.admin.refusals import GateNotRunning, NotDone
+from proxy.errors import GateError, Misconfigured
+
+SOCKET = "control.sock"
+LONGEST_PATH = 100
+"""Bytes: Linux takes 107, macOS 103."""
+LONGEST_LINE = 2**20
+PATIENCE_SECONDS = 5.0
+"""For one who asks to say what, and to take the answer."""
+ANSWER_SECONDS = 30.0
+"""For the gate to answer."""
+
+Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+"""Answers what was asked, which is JSON, with what is told, which is too. Raises GateError to refuse."""
+
+
+def path_in(state_dir: Path) -> Path:
+    return state_dir / SOCKET
+
+
+class Control:
+    """The gate's end."""
+
+    def __init__(self, path: Path, handlers: Mapping[str, Handler], *, patience: float = PATIENCE_SECONDS) -> None:
+        self._path = path
+        self._handlers = handlers
+        self._patience = patience
+        self._talks: set[asyncio.Task[None]] = set()
+        self._log = logging.getLogger("proxy.admin")
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[bool]:
+        """Answer. Where another gate already does, that one is left alone, the log says so and False comes of it.
+
+        Raises Misconfigured where the socket cannot be made.
+        """
+        with _alone(self._path) as is_alone:
+            if not is_alone:
+                self._log.warning("control_taken", extra={"path": str(self._path)})
+                yield False
+                return
+            server = await asyncio.start_unix_server(self._begin, sock=_bound(self._path), limit=LONGEST_LINE)
+            try:
+                yield True
+            finally:
+                server.close()
+                with suppress(OSError):  # Python removes it too, from 3.13 on.
+                    os.unlink(self._path)  # noqa: PTH108 - a single call that waits for nothing
+                for talk in self._talks:
+                    talk.cancel()
+                await asyncio.gather(*self._talks, return_exceptions=True)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.create_task(self._talk(reader, writer))
+        self._talks.add(talk)
+        talk.add_done_callback(self._talks.discard)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            answer = await self._answer(reader, _uid(writer.get_extra_info("socket")))
+            writer.write(_line(answer))
+            async with asyncio.timeout(self._patience):
+                await writer.drain()
+        except OSError:
+            pass  # Nobody waits for the answer any more.
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, uid: int | None) -> Mapping[str, Any]:
+        if not may_ask(uid, os.geteuid()):
+            return {"refused": "Only the user that the gate runs as may ask it, and root."}
+        try:
+            async with asyncio.timeout(self._patience):
+                asked = _read(await _one_line(reader))
+            handler = self._handlers.get(str(asked.get("ask")))
+            if handler is None:
+                return {"refused": "This gate does not know what that means: it may be of another version."}
+            return {"told": await handler(asked)}
+        except TimeoutError:
+            return {"refused": "That took too long to ask."}
+        except GateError as error:
+            return {"refused": error.message}
+        except Exception as error:  # noqa: BLE001 - this is a door too, and the last place that could catch it
+            self._log.error("control_crashed", extra={"error": type(error).__qualname__}, exc_info=error)
+            return {"refused": GateError.default}
+
+
+async def ask(path: Path, what: str, **more: Any) -> Any:
+    """What the running gate tells.
+
+    Raises GateNotRunning where none listens, NotDone where it refuses or does not answer.
+    """
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise GateNotRunning(f"No gate can listen on {path}, which is too long a name for a socket.")
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = _read(await _answered(path, _line({"ask": what, **more})))
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+        raise GateNotRunning(f"The gate does not run: nobody listens on {path}.") from error
+    except PermissionError as error:
+        raise NotDone(f"Only the user that the gate runs as may ask it by {path}, and root.") from error
+    except OSError as error:
+        raise NotDone(f"The gate does not answer on {path}.") from error
+    if "told" not in answer:
+        raise NotDone(str(answer.get("refused", "The gate answered what makes no sense.")))
+    return answer["told"]
+
+
+async def _answered(path: Path, line: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
+    try:
+        writer.write(line)
+        await writer.drain()
+        return await _one_line(reader)
+    finally:
+        writer.close()
+
+
+async def _one_line(reader: asyncio.StreamReader) -> bytes:
+    """It, or nothing where it is too long."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return b""
+
+
+def may_ask(uid: int | None, own: int) -> bool:
+    """Whether this user may; None where the system tells nobody's, and the socket's mode has to do."""
+    return uid in (None, 0, own)
+
+
+def _uid(connected: socket.socket) -> int | None:
+    if sys.platform != "linux":
+        return None
+    credentials = struct.Struct("iII")  # Of the process, the user and the group: unix(7).
+    _, uid, _ = credentials.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+    return int(uid)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _read(line: bytes) -> Mapping[str, Any]:
+    """Raises NotDone."""
+    try:
+        told = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise NotDone("That is not one line with a JSON object.")
+    return told
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Whether no other gate has this socket: a lock ends with its process, and a socket's file does not."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise Misconfigured(f"{path} is too long a name for a socket: choose a shorter state_dir")
+    try:
+        descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise Misconfigured(f"{error.filename} cannot be made: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_alone = False
+        else:
+            is_alone = True
+        yield is_alone
+    finally:
+        os.close(descriptor)
+
+
+def _bound(path: Path) -> socket.socket:
+    """A socket at this path, in place of one that a killed gate left behind."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # A chmod afterwards would come too late for who is quick.
+    try:
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink()
+        made.bind(str(path))
+    except OSError as error:
+        made.close()
+        raise Misconfigured(f"{path} cannot be listened on: {error.strerror}") from error
+    finally:
+        os.umask(before)
+    return made
