@@ -121,6 +121,7 @@ class NeverFits(NotUnderstood):
 
 class PromptNeverFits(NeverFits):
     status = 413
+    code = "prompt_exceeds_limit"
 
 
 class TwoCredentials(Refused):

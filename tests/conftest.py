@@ -113,7 +113,13 @@ async def open_gate(
     kept_open, ended_last = AsyncExitStack(), AsyncExitStack()
 
     async def opened(**told: Any) -> Gate:
-        defaults = {"listen": "127.0.0.1:0", "upstream": upstream.url, "state_dir": tmp_path, "drain_timeout": 0.0}
+        defaults = {
+            "listen": "127.0.0.1:0",
+            "upstream": upstream.url,
+            "state_dir": tmp_path,
+            "drain_timeout": 0.0,
+            "limits": {"concurrent": 1000},  # Nobody's limit, so that each call holds a place and must give it back.
+        }
         settings = Settings(**{**defaults, **told})
         kept = await ended_last.enter_async_context(records(settings))
         heard = Heard()
@@ -135,6 +141,7 @@ async def open_gate(
             assert {entry.id for entry in gate.heard.entries} <= written
             assert len({entry.id for entry in gate.heard.entries}) == len(gate.heard.entries)
             assert gate.key not in caplog.text
+            assert 0 == gate.opened.counting.local.under_way
     assert [] == [record.getMessage() for record in caplog.records if record.name == "asyncio" and record.levelno > 20]
 
 

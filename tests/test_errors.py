@@ -4,15 +4,22 @@ import re
 import pytest
 
 from proxy import errors
-from proxy.errors import BackendRefused, GateError, WrongMethod
+from proxy.errors import BackendRefused, GateError, RateLimited, WrongMethod
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, GateError)]
 
 
 def made(kind: type[GateError]) -> GateError:
-    if kind is WrongMethod:
-        return WrongMethod(("GET", "HEAD"))
-    return BackendRefused(503) if kind is BackendRefused else kind()
+    match kind:
+        case errors.WrongMethod:
+            return WrongMethod(("GET", "HEAD"))
+        case errors.BackendRefused:
+            return BackendRefused(503)
+        case errors.RateLimited:
+            return RateLimited("Too many.", wait=1_500_000)
+        case errors.TooManyFailures:
+            return errors.TooManyFailures(wait=1)
+    return kind()
 
 
 def drawn() -> dict[str, tuple[str, int | None]]:
@@ -69,6 +76,13 @@ def test_header_fields_cannot_be_split(kind: type[GateError]) -> None:
         (errors.BackendDown(), {"Retry-After": "5"}),
         (errors.StorageFailed(), {"Retry-After": "5"}),
         (errors.ModelServerBusy(), {"Retry-After": "5"}),
+        (RateLimited("", wait=1), {"Retry-After": "1", "Retry-After-Ms": "1"}),
+        (RateLimited("", wait=1_000_001), {"Retry-After": "2", "Retry-After-Ms": "1001"}),
+        (RateLimited("", wait=60_000_000), {"Retry-After": "60", "Retry-After-Ms": "60000"}),
+        (
+            RateLimited("", wait=60_001_000),
+            {"Retry-After": "61", "Retry-After-Ms": "60001", "X-Should-Retry": "false"},
+        ),
         (BackendRefused(404), {}),
         (BackendRefused(503), {}),
         (errors.Forbidden(), {}),

@@ -193,6 +193,7 @@ EACH_KEY_ON_LARGE = Allowance(Level.KEY, Limits(concurrent=1), "*/*/large:*", sh
 EACH_TEAM = Allowance(Level.TEAM, Limits(concurrent=8))
 EVERYBODY = Allowance(Level.EVERYBODY, Limits(concurrent=16), shadow=True, time_zone="America/Lima")
 OWN = Limits(concurrent=2)
+HOWS = Allowance(Level.KEY, OWN, shadow=True, time_zone="Europe/Berlin")
 
 
 @pytest.mark.parametrize(
@@ -210,12 +211,8 @@ OWN = Limits(concurrent=2)
             (EACH_KEY_ON_LARGE, EACH_KEY, EVERYBODY),
         ),
         ((Allowance(Level.KEY, OWN),), OWN, ()),
-        (
-            (Allowance(Level.KEY, OWN, shadow=True, time_zone="Asia/Tokyo"), EACH_KEY_ON_LARGE),
-            OWN,
-            (EACH_KEY_ON_LARGE,),
-        ),
-        ((Allowance(Level.KEY, OWN, time_zone="America/Lima"), EVERYBODY), OWN, (EVERYBODY,)),
+        ((HOWS, EVERYBODY), OWN, (dataclasses.replace(HOWS, limits=Limits()), EVERYBODY)),
+        ((EVERYBODY,), Limits(), (dataclasses.replace(HOWS, limits=Limits()), EVERYBODY)),
     ],
 )
 def test_a_keys_own_limits_stand_over_those_that_its_plan_has_for_each_key(

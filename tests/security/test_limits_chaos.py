@@ -1,5 +1,7 @@
 """Whatever happens to callers, to gates and to Redis: in the end what was reserved less what was returned is what was
-settled, nothing is below zero, and no place is held for ever. Bounded in count and time; the seed is in the test's name.
+settled, nothing is below zero, and no place is held for ever.
+
+Bounded in count and time; the seed is in the test's name.
 """
 
 import asyncio
@@ -141,9 +143,7 @@ async def trouble(server: RedisServer, chance: random.Random) -> None:
 @pytest.mark.parametrize("seed", [1, 7, 2026])
 async def test_after_all_of_it_the_books_are_balanced(new_redis: NewRedis, seed: int) -> None:
     chance, books = random.Random(seed), Books()
-    server = new_redis(
-        "appendonly yes", "appendfsync no"
-    )  # What it has answered, the kernel has: a kill loses nothing.
+    server = new_redis("appendonly yes", "appendfsync no")  # The kernel has what it has answered: a kill loses nothing.
     workers = [Worker(server, f"g{number}", books, chance) for number in range(WORKERS)]
     troubled = asyncio.create_task(trouble(server, chance))
     await asyncio.sleep(0.3)

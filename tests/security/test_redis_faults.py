@@ -206,6 +206,8 @@ async def test_a_failover_is_followed(
 ) -> None:
     gate = await opened(open_gate, upstream, redis_sentinel.url, OnFailure.LOCAL)
     before = await ask(gate)
+    spent = redis_sentinel.master.say("INFO", "replication")["master_repl_offset"]
+    await heard_by(redis_sentinel.replica, spent)  # What it had not heard yet would be lost with the master.
     redis_sentinel.master.kill()
     during = await ask(gate)
     await restored_by(gate, redis_sentinel.replica)
@@ -214,6 +216,14 @@ async def test_a_failover_is_followed(
     assert (200, 200) == (before, during)
     assert [200] * (BURST - 1) + [429] == after  # The replica knew what had been spent.
     assert ("200, 429", "`decisions_degraded_local`") == _rows()["failover"][OnFailure.LOCAL]
+
+
+async def heard_by(replica: RedisServer, offset: int) -> None:
+    async def heard() -> bool | None:
+        await asyncio.sleep(0.01)
+        return replica.say("INFO", "replication")["slave_repl_offset"] >= offset or None
+
+    await eventually(heard, 5, "a replica that has heard everything")
 
 
 async def restored_by(gate: Gate, replica: RedisServer) -> None:

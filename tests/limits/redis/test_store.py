@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.bootstrap import clocks
+from proxy.config.redis_url import redis_address
 from proxy.limits import Claim, Cost, State, StoreFailed
 from proxy.limits.bucket import UNITS
+from proxy.limits.redis.link import Link
 from proxy.limits.redis.store import DECISION, LEASE, MOST_UNSETTLED, RedisStore
 from proxy.vocabulary import Level, Limits
 from tests.contracts.test_limit_stores import Kept, account, in_redis
-from tests.fakes.redis import RedisServer
+from tests.fakes.redis import RedisNodes, RedisServer
 
 SECOND = 1_000_000
 
@@ -177,3 +180,81 @@ def test_limits_that_change_change_no_name() -> None:
     one = account(requests_per_minute=1)
 
     assert one.place == replace(one, limits=Limits(concurrent=1)).place
+
+
+async def test_gates_whose_clocks_differ_count_together(redis_server: RedisServer) -> None:
+    """Redis's clock is the only one that takes part, and it is its own here."""
+
+    def gate_ahead_by(micros: int) -> RedisStore:
+        link = Link.to(redis_address(redis_server.url))
+        return RedisStore(link, lambda: clocks.steady_micros() + micros, gate=f"g{micros}")
+
+    gates = [gate_ahead_by(micros) for micros in (0, 3600 * SECOND, -3600 * SECOND)]
+    key = account(requests_per_minute=1, request_burst=10, tokens_per_day=10**6)
+    told = await asyncio.gather(
+        *[
+            gate.reserve(Claim(f"{gate._gate}-{number}", (key,), most_tokens=1))
+            for gate in gates
+            for number in range(20)
+        ]
+    )
+    for gate in gates:
+        await gate.close()
+
+    assert 10 == sum(decision.admitted for decision in told)
+
+
+@pytest.fixture
+async def clustered(redis_cluster: RedisNodes) -> AsyncIterator[RedisStore]:
+    store = RedisStore(Link.to(redis_address(redis_cluster.url)), clocks.steady_micros, gate="g1", cluster=True)
+    await store.pulse()
+    yield store
+    await store.close()
+
+
+EVERYBODY = account(Level.EVERYBODY, "", place="", requests_per_minute=1, request_burst=10, tokens_per_day=1000)
+
+
+async def test_in_a_cluster_each_team_has_a_slot_and_everybody_another(
+    clustered: RedisStore, redis_cluster: RedisNodes
+) -> None:
+    for number in range(12):
+        await clustered.reserve(Claim(f"c{number}", (account(place=f"team {number}", concurrent=5),)))
+    await clustered.reserve(Claim("all", (EVERYBODY,)))
+    names = [name for node in redis_cluster.nodes for name in node.say("KEYS", "*:b")]
+
+    assert 13 == len(names) == len({redis_cluster.slot(name) for name in names})
+    assert all(any(node.say("KEYS", "*:b") for name in names) for node in redis_cluster.nodes)
+
+
+async def test_in_a_cluster_what_one_slot_refuses_the_other_gives_back(clustered: RedisStore) -> None:
+    key = account(place="team lab", concurrent=1)
+    told = [await clustered.reserve(Claim(f"c{number}", (key, EVERYBODY), most_tokens=10)) for number in range(3)]
+    await clustered.catch_up()
+    _, (of_key, of_all) = await clustered.look([key, EVERYBODY])
+
+    assert [True, False, False] == [decision.admitted for decision in told]
+    assert (1, 1, 10) == (of_key.concurrent, of_all.concurrent, of_all.day_tokens)
+    assert 0 < of_all.requests <= UNITS
+
+
+async def test_in_a_cluster_too_as_many_pass_as_everybody_may(clustered: RedisStore) -> None:
+    claims = [
+        Claim(f"c{number}", (EVERYBODY, account(place=f"team {number % 7}", concurrent=50))) for number in range(200)
+    ]
+    told = await asyncio.gather(*map(clustered.reserve, claims))
+
+    assert 10 == sum(decision.admitted for decision in told)
+
+
+async def test_in_a_cluster_leases_are_renewed_and_ended_in_every_slot(clustered: RedisStore) -> None:
+    claims = [Claim(f"c{number}", (EVERYBODY, account(place=f"team {number}", concurrent=1))) for number in range(5)]
+    for claim in claims:
+        await clustered.reserve(claim)
+    await clustered.renew()
+    for claim in claims:
+        clustered.settle(claim, Cost(3))
+    await clustered.catch_up()
+    _, states = await clustered.look([account for claim in claims for account in claim.accounts])
+
+    assert {0} == {state.concurrent for state in states}
