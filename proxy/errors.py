@@ -28,6 +28,7 @@ GateError
 ├── ClientGone                  nobody is left to be told
 │   └── ClientStalled
 ├── StorageFailed               503  our own database's fault
+├── StoreFailed                 503  that of what counts the limits
 └── Misconfigured               the owner's fault, told at the command line
 """
 
@@ -306,6 +307,18 @@ class StorageFailed(GateError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "5"}
+
+
+class StoreFailed(GateError):
+    """The store did not answer, or not in time. Whether it did what it was asked is not known."""
+
+    code = "limits_unavailable"
+    status = 503
+    default = "The gate cannot tell at the moment whether this call is within its limits."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"}
 
 
 class Misconfigured(GateError):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from proxy.errors import GateError
+from proxy.errors import StoreFailed as StoreFailed  # What every store raises.
 from proxy.vocabulary import Level, Limits
 
 
@@ -98,18 +98,6 @@ class Cost:
 
     tokens: int = 0
     gpu_ms: int = 0
-
-
-class StoreFailed(GateError):
-    """The store did not answer, or not in time. Whether it did what it was asked is not known."""
-
-    code = "limits_unavailable"
-    status = 503
-    default = "The gate cannot tell at the moment whether this call is within its limits."
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": "1"}
 
 
 class Store(Protocol):

@@ -8,6 +8,10 @@ from proxy.vocabulary import Allowance, Caller, Level
 Covers = Callable[[str, str], bool]
 """Whether a canonical pattern covers a canonical model name."""
 
+MOST_KNOWN = 10_000
+_known: dict[str, tuple[Caller, tuple[Account, ...]]] = {}
+"""By the key's id, for each of its calls has the same: whose they are, and they."""
+
 
 def of(caller: Caller, model: str, covers: Covers) -> tuple[Account, ...]:
     """Those of a call for this model; it is empty where the call names none."""
@@ -18,7 +22,12 @@ def of(caller: Caller, model: str, covers: Covers) -> tuple[Account, ...]:
 
 def every(caller: Caller) -> tuple[Account, ...]:
     """All that the caller has a share in, whatever it asks for."""
-    return tuple(_account(allowance, caller) for allowance in caller.allowances)
+    known = _known.get(caller.key_id)
+    if known is None or known[0] != caller:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        known = _known[caller.key_id] = caller, tuple(_account(one, caller) for one in caller.allowances)
+    return known[1]
 
 
 def _subject(level: Level, caller: Caller) -> str:

@@ -7,8 +7,9 @@
 What is left is told as it is once the call itself has been set aside, by its upper estimate.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from proxy.limits import Moment
 from proxy.limits.verdict import Kind, Standing
@@ -29,9 +30,10 @@ UNITS = {
 def fields(standings: Sequence[Standing], moment: Moment, tongue: Tongue) -> dict[str, str]:
     """Header fields for one answer; none where there are no limits."""
     told: dict[str, str] = {}
+    enforced = [one for one in standings if not one.account.shadow]
     for what, kinds in (("requests", (Kind.REQUESTS,)), ("tokens", TOKENS)):
         tightest = min(
-            (one for one in standings if one.kind in kinds and not one.account.shadow),
+            (one for one in enforced if one.kind in kinds),
             key=lambda one: (one.left, -one.full),
             default=None,
         )
@@ -44,9 +46,9 @@ def fields(standings: Sequence[Standing], moment: Moment, tongue: Tongue) -> dic
             told[f"anthropic-ratelimit-{what}-limit"] = str(tightest.most)
             told[f"anthropic-ratelimit-{what}-remaining"] = str(tightest.left)
             told[f"anthropic-ratelimit-{what}-reset"] = _rfc3339(moment.wall + tightest.full)
-    if enforced := list(_named_once(one for one in standings if not one.account.shadow)):
-        told["RateLimit-Policy"] = ", ".join(map(_policy, enforced))
-        told["RateLimit"] = ", ".join(map(_limit, enforced))
+    if named := _named_once(enforced):
+        told["RateLimit-Policy"] = ", ".join(_policy(name, one.kind, one.most, one.window) for name, one in named)
+        told["RateLimit"] = ", ".join(_limit(name, one) for name, one in named)
     return told
 
 
@@ -69,22 +71,24 @@ def _rfc3339(wall: int) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _named_once(standings: Iterable[Standing]) -> Iterator[Standing]:
+def _named_once(standings: Iterable[Standing]) -> list[tuple[str, Standing]]:
     """A limit by models has the name of the one without; of those that share a name the tightest is told."""
     by_name: dict[str, Standing] = {}
     for one in standings:
-        known = by_name.get(one.name)
+        name = one.name
+        known = by_name.get(name)
         if known is None or one.left < known.left:
-            by_name[one.name] = one
-    yield from by_name.values()
+            by_name[name] = one
+    return list(by_name.items())
 
 
-def _policy(one: Standing) -> str:
-    unit = f';qu="{UNITS[one.kind]}"' if one.kind in UNITS else ""
-    window = f";w={-(-one.window // SECOND)}" if one.window else ""
-    return f'"{one.name}";q={one.most}{unit}{window}'
+@lru_cache(1000)
+def _policy(name: str, kind: Kind, most: int, window: int) -> str:
+    unit = f';qu="{UNITS[kind]}"' if kind in UNITS else ""
+    seconds = f";w={-(-window // SECOND)}" if window else ""
+    return f'"{name}";q={most}{unit}{seconds}'
 
 
-def _limit(one: Standing) -> str:
+def _limit(name: str, one: Standing) -> str:
     again = f";t={-(-one.full // SECOND)}" if one.full else ""
-    return f'"{one.name}";r={one.left}{again}'
+    return f'"{name}";r={one.left}{again}'

@@ -75,6 +75,16 @@ class Limiter:
         claim = Claim(self._new_id(), asked, ask.most_tokens, ask.prompt_floor)
         _must_fit(claim, ask)
         decision = await self._store.reserve(claim)
+        try:
+            self._say(caller, decision, tongue, tell)
+        except BaseException:
+            if decision.admitted:
+                self.settle(claim, Cost())  # Nothing stays set aside for a call that never begins.
+            raise
+        return claim
+
+    def _say(self, caller: Caller, decision: Decision, tongue: Tongue, tell: Tell) -> None:
+        """What is left, and whom it was too much for. Raises RateLimited where that is the caller."""
         tell(fields(list(_left(decision)), decision.moment, tongue))
         over = [
             standing
@@ -84,10 +94,8 @@ class Limiter:
         ]
         self._log_shadows(caller, over)
         if not decision.admitted:
-            refusal = _refusal([one for one in over if one.refuses])
             self.counts["refused"] += 1
-            raise refusal
-        return claim
+            raise _refusal([one for one in over if one.refuses])
 
     def settle(self, claim: Claim, cost: Cost) -> None:
         self._store.settle(claim, cost)

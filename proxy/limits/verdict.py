@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.limits import Account, Claim, Moment, State, bucket
 from proxy.limits.windows import Calendar, calendar
@@ -19,8 +19,7 @@ class Kind(enum.StrEnum):
     DAY_GPU = "gpu-day"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How one limit of one account stands. Requests, tokens, calls, or milliseconds of the GPU."""
 
     account: Account

@@ -119,6 +119,7 @@ WAYS_OUT: list[tuple[GateError, Outcome, int | None]] = [
     (ClientGone(), Outcome.CLIENT_LEFT, None),
     (ClientStalled(), Outcome.CLIENT_STALLED, None),
     (errors.StorageFailed(), Outcome.GATE_FAILED, 503),
+    (errors.StoreFailed(), Outcome.GATE_FAILED, 503),
     (errors.Misconfigured(), Outcome.GATE_FAILED, 500),
     (GateError(), Outcome.GATE_FAILED, 500),
 ]

@@ -249,7 +249,7 @@ async def test_a_prompt_that_alone_never_fits_is_too_large(prompt: int) -> None:
     error = await gate.refusal(caller, replace(ASK, prompt_most=prompt))
 
     assert isinstance(error, PromptNeverFits)
-    assert (413, "tokens_exceed_limit") == (error.status, error.code)
+    assert (413, "prompt_exceeds_limit") == (error.status, error.code)
     assert f"The prompt has about {prompt} tokens; the limits allow 50 for a call. Shorten it." == error.message
     assert [] == gate.store.claims
     assert "50" == gate.told["x-ratelimit-remaining-tokens"]

@@ -140,7 +140,7 @@ async def restored(gate: Gate) -> None:
         await asyncio.sleep(0.01)  # The gate lives in this loop too.
         return guard.degraded_seconds is None or None
 
-    await eventually(well, 5, "a gate that has gone back to Redis")
+    await eventually(well, 10, "a gate that has gone back to Redis")
 
 
 @pytest.mark.parametrize("mode", OnFailure)

@@ -103,7 +103,8 @@ class RedisStore:
             self._held[claim.id] = tuple(_took_part(claim, accounts, states, moment))
         elif len(accounts) > len(together):
             self._take_back(claim, heard=True)  # What other accounts had set aside already.
-        return Decision(admitted, moment, replace(claim, accounts=accounts), states)
+        asked = claim if accounts == claim.accounts else replace(claim, accounts=accounts)
+        return Decision(admitted, moment, asked, states)
 
     async def _reserve(self, claim: Claim, accounts: Sequence[Account]) -> tuple[bool, Moment, tuple[State, ...]]:
         keys = list(self._keys(accounts))
