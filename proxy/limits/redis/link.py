@@ -28,8 +28,13 @@ from redis.exceptions import (
 
 from proxy.limits import StoreFailed
 from proxy.limits.redis import servers
+from proxy.limits.redis.patience import patience
 from proxy.vocabulary import RedisAddress
 
+NEVER = 3600.0
+"""Seconds, in place of redis-py's own timeout for a reply: ours knows when it was this process that was late."""
+CONNECTING = 5
+"""Times as long may a connection take, which is redis-py's to wait for: nobody waits for it, and a busy loop is late."""
 TIMEOUT_SECONDS = 0.2
 """Several times what a Redis nearby needs, and little for somebody who waits for a model."""
 
@@ -167,7 +172,7 @@ class Line:
     async def _exchange(self, flight: list[Question]) -> None:
         usable = False
         try:
-            async with asyncio.timeout(self._timeout):
+            async with patience(self._timeout):
                 unknown, usable = await self._put(flight, Question.by_name)
                 if unknown:
                     _, is_still = await self._put(unknown, Question.in_full)
@@ -187,7 +192,7 @@ class Line:
         unknown, usable = [], True
         for question in flight:
             try:
-                reply = await self._connection.read_response()
+                reply = await self._connection.read_response(timeout=NEVER)
             except ResponseError as error:
                 if isinstance(error, NoScriptError) and command is Question.by_name:
                     unknown.append(question)
@@ -318,7 +323,7 @@ class Link:
     @classmethod
     def to(cls, address: RedisAddress, *, timeout: float = TIMEOUT_SECONDS) -> Self:
         """Connects to nothing yet. Raises Misconfigured."""
-        return cls(servers.client(address, timeout), timeout=timeout)
+        return cls(servers.client(address, CONNECTING * timeout), timeout=timeout)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> bytes:
         """The script's one bulk string. In a cluster all keys lie in one slot.
@@ -330,7 +335,7 @@ class Link:
         words = _packed([len(keys), *keys, *arguments])
         question = Question(script, words, b"*%d\r\n" % (3 + len(keys) + len(arguments)), answer)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with patience(self._timeout):
                 line = await self._lines.to(keys[0] if keys else "")
                 if self._is_closed:
                     raise StoreFailed from ConnectionError("the link has been closed")

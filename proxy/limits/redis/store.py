@@ -15,13 +15,16 @@ from functools import lru_cache
 
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
 from proxy.limits.redis.link import Link, is_wrong_type
+from proxy.limits.redis.patience import patience
 from proxy.limits.redis.scripts import scripts
 from proxy.limits.verdict import request_burst, standings, token_burst
 from proxy.limits.windows import calendar
 
 SECOND = 1_000_000
 DECISION = 250_000
-"""Microseconds that a decision may take, whatever happens."""
+"""Microseconds that a decision may take, whatever happens; what this process takes for itself comes on top."""
+VOID_AFTER = 2 * SECOND
+"""Microseconds after which nobody can be waiting for a claim any more."""
 LEASE = 60 * SECOND
 """Microseconds that a lease lasts unless it is renewed."""
 RENEWED_SECONDS = 20.0
@@ -87,7 +90,7 @@ class RedisStore:
         states: tuple[State, ...] = ()
         moment, admitted = self._moment(), True
         try:
-            async with asyncio.timeout(DECISION / SECOND):
+            async with patience(DECISION / SECOND):
                 for together in self._decided_together(claim.accounts):
                     admitted, moment, told = await self._reserve(claim, together)
                     accounts, states = accounts + together, states + told
@@ -110,7 +113,7 @@ class RedisStore:
         keys = list(self._keys(accounts))
         for _ in range(TRIES):
             now = self._now()
-            said = f"{claim.id} {claim.most_tokens} {claim.least_tokens} {now + DECISION} {LEASE}"
+            said = f"{claim.id} {claim.most_tokens} {claim.least_tokens} {now + VOID_AFTER} {LEASE}"
             terms = (_terms(account, now) for account in accounts)
             try:
                 told = await self._link.run(self._scripts.reserve, keys, [said, *terms])
@@ -136,7 +139,7 @@ class RedisStore:
 
     def _take_back(self, claim: Claim, *, heard: bool = False) -> None:
         """Whatever came of it: nobody is going to use it. One that was not answered may still be on its way."""
-        not_before = 0 if heard else self._steady() + 2 * DECISION
+        not_before = 0 if heard else self._steady() + VOID_AFTER + DECISION
         self._settle(_Settlement(claim, Cost(), withdrawn=True, not_before=not_before))
 
     def _settle(self, settlement: _Settlement) -> None:

@@ -11,10 +11,11 @@ from proxy.config.redis_url import redis_address
 from proxy.limits import Claim, Cost, State, StoreFailed
 from proxy.limits.bucket import UNITS
 from proxy.limits.redis.link import Link
-from proxy.limits.redis.store import DECISION, LEASE, MOST_UNSETTLED, RedisStore
+from proxy.limits.redis.store import LEASE, MOST_UNSETTLED, VOID_AFTER, RedisStore
 from proxy.vocabulary import Level, Limits
 from tests.contracts.test_limit_stores import Kept, account, in_redis
 from tests.fakes.redis import RedisNodes, RedisServer
+from tests.limits.redis.test_patience import busy
 
 SECOND = 1_000_000
 
@@ -82,11 +83,11 @@ async def test_a_lease_that_was_lost_with_everything_else_holds_a_place_again(
 async def test_a_claim_for_which_nobody_waits_any_more_is_void(kept: Kept, redis_server: RedisServer) -> None:
     key = account(requests_per_minute=10)
     await kept.ask(key)
-    redis_server.say("SET", "now", kept.clock.steady + DECISION + 1)  # It was on its way for too long …
+    redis_server.say("SET", "now", kept.clock.steady + VOID_AFTER + 1)  # It was on its way for too long …
     _, decision = await kept.ask(key)  # … and is asked anew, by the time that Redis has told.
 
     assert decision.admitted
-    assert 2 * UNITS - (DECISION + 1) * 10 == (await kept.state(key)).requests
+    assert 2 * UNITS - (VOID_AFTER + 1) * 10 == (await kept.state(key)).requests
 
 
 async def test_a_clock_that_disagrees_about_the_day_is_believed_and_nothing_is_lost(
@@ -112,7 +113,7 @@ async def test_what_was_not_heard_of_is_taken_back(kept: Kept, redis_server: Red
         await asking
     await store(kept).catch_up()
     before = store(kept).unsettled
-    await kept.move(1)
+    await kept.move(3)
     await store(kept).catch_up()
 
     assert (1, 0) == (before, store(kept).unsettled)
@@ -258,3 +259,20 @@ async def test_in_a_cluster_leases_are_renewed_and_ended_in_every_slot(clustered
     _, states = await clustered.look([account for claim in claims for account in claim.accounts])
 
     assert {0} == {state.concurrent for state in states}
+
+
+async def test_a_burst_that_keeps_this_process_busy_does_not_pass_for_a_redis_that_is_away(
+    redis_server: RedisServer,
+) -> None:
+    link = Link.to(redis_address(redis_server.url))
+    store = RedisStore(link, clocks.steady_micros, gate="g1")
+    key = account(requests_per_minute=1, request_burst=10)
+
+    async def ask(number: int) -> bool:
+        asyncio.get_running_loop().call_soon(busy, 0.002)  # As a call does before and after.
+        return (await store.reserve(Claim(f"c{number}", (key,)))).admitted
+
+    told = await asyncio.gather(*map(ask, range(300)))
+    await store.close()
+
+    assert 10 == sum(told)
