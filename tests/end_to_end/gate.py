@@ -3,14 +3,27 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.processes import Running, environment, python, running
 
+SCRIPTED = """
+import asyncio, sys
+from proxy.demo import scripted
+
+async def main() -> None:
+    print("The script answers on", (await scripted.start(pause=float(sys.argv[1]))).url, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+ANSWERS = re.compile(r"answers on (http://\S+)")
 LISTENS = re.compile(r"listens on +(http://\S+)")
 COMMAND_SECONDS = 60.0
 EVERY_CALL = "100000"
@@ -77,7 +90,14 @@ class Gate:
 
 def command(folder: Path, *words: str) -> str:
     """The standard output of ``llamagate`` with these words, which must end well."""
-    done = subprocess.run(
+    done = ended(folder, *words)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
+
+
+def ended(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """``llamagate`` with these words, however it ended."""
+    return subprocess.run(
         python("proxy", *words),
         cwd=folder,
         env=environment(folder),
@@ -87,8 +107,6 @@ def command(folder: Path, *words: str) -> str:
         timeout=COMMAND_SECONDS,
         check=False,
     )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
 
 
 @contextmanager
@@ -96,3 +114,17 @@ def opened(folder: Path, upstream: str) -> Iterator[Gate]:
     serve = python("proxy", "serve", "--listen", "127.0.0.1:0", "--upstream", upstream)
     with running(serve, folder, LISTENS, environment(folder)) as process:
         yield Gate(process, folder)
+
+
+@contextmanager
+def scripted(folder: Path, *, pause: float = 0.001) -> Iterator[str]:
+    """Where a script stands in for Ollama, with so many seconds before each word; a token is a word."""
+    command = [sys.executable, "-c", SCRIPTED, str(pause)]
+    with running(command, folder, ANSWERS, environment(folder)) as process:
+        yield process.url
+
+
+def zone_at_noon() -> str:
+    """A time zone in which no day ends while a test runs."""
+    ahead = 12 - datetime.now(UTC).hour
+    return f"Etc/GMT{-ahead:+d}"  # The signs of these names are turned around.
