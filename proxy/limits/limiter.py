@@ -86,12 +86,7 @@ class Limiter:
     def _say(self, caller: Caller, decision: Decision, tongue: Tongue, tell: Tell) -> None:
         """What is left, and whom it was too much for. Raises RateLimited where that is the caller."""
         tell(fields(list(_left(decision)), decision.moment, tongue))
-        over = [
-            standing
-            for account, state in zip(decision.claim.accounts, decision.states, strict=True)
-            for standing in standings(account, state, decision.moment, decision.claim)
-            if standing.wait != 0
-        ]
+        over = list(_over(decision))
         self._log_shadows(caller, over)
         if not decision.admitted:
             self.counts["refused"] += 1
@@ -159,6 +154,13 @@ def _left(decision: Decision) -> Iterator[Standing]:
     for account, state in zip(decision.claim.accounts, decision.states, strict=True):
         charged = after(state, decision.claim) if decision.admitted else state
         yield from standings(account, charged, decision.moment)
+
+
+def _over(decision: Decision) -> Iterator[Standing]:
+    """Where the claim did not fit; once it is admitted, that can only be in shadow."""
+    for account, state in zip(decision.claim.accounts, decision.states, strict=True):
+        if account.shadow or not decision.admitted:
+            yield from (one for one in standings(account, state, decision.moment, decision.claim) if one.wait != 0)
 
 
 def _refusal(over: Sequence[Standing]) -> RateLimited:

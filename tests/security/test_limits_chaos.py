@@ -14,7 +14,7 @@ from proxy.bootstrap import clocks
 from proxy.config.redis_url import redis_address
 from proxy.limits import Account, Claim, Cost, State, StoreFailed
 from proxy.limits.redis.link import Link
-from proxy.limits.redis.store import DECISION, RedisStore
+from proxy.limits.redis.store import RedisStore
 from proxy.vocabulary import Level, Limits
 from tests.fakes.redis import NewRedis, RedisServer
 
@@ -117,7 +117,7 @@ class Worker:
         await asyncio.gather(*self.callers)
         async with asyncio.timeout(10):
             while self.store.unsettled:
-                await asyncio.sleep(2 * DECISION / 1_000_000)
+                await asyncio.sleep(0.1)
                 await self.store.catch_up()
         await self.store.close()
 

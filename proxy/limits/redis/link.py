@@ -28,11 +28,11 @@ from redis.exceptions import (
 
 from proxy.limits import StoreFailed
 from proxy.limits.redis import servers
-from proxy.limits.redis.patience import patience
+from proxy.limits.redis.patience import Watch, patience
 from proxy.vocabulary import RedisAddress
 
-NEVER = 3600.0
-"""Seconds, in place of redis-py's own timeout for a reply: ours knows when it was this process that was late."""
+MOST_ABOARD = 200
+"""Questions of one flight: the last of them waits until Redis has answered all before it."""
 CONNECTING = 5
 """Times as long may a connection take, which is redis-py's to wait for: nobody waits for it, and a busy loop is late."""
 TIMEOUT_SECONDS = 0.2
@@ -137,8 +137,8 @@ class Line:
         if self._flying is not None:
             self._flying.cancel()
             await asyncio.wait([self._flying])
-        for question in self._boarding():
-            question.failed(ConnectionError("the connection has been closed"))
+        while self._waiting:
+            self._disappoint(self._boarding(), ConnectionError("the connection has been closed"))
         await self._hang_up()
 
     async def _fly(self) -> None:
@@ -155,8 +155,8 @@ class Line:
 
     def _boarding(self) -> list[Question]:
         """Those who still want to know."""
-        waiting, self._waiting = self._waiting, []
-        return [question for question in waiting if not question.answer.done()]
+        boarding, self._waiting = self._waiting[:MOST_ABOARD], self._waiting[MOST_ABOARD:]
+        return [question for question in boarding if not question.answer.done()]
 
     async def _connect(self) -> None:
         """Anew, where the server has hung up since, or has said something that nobody asked."""
@@ -192,7 +192,7 @@ class Line:
         unknown, usable = [], True
         for question in flight:
             try:
-                reply = await self._connection.read_response(timeout=NEVER)
+                reply = await self._connection.read_response()
             except ResponseError as error:
                 if isinstance(error, NoScriptError) and command is Question.by_name:
                     unknown.append(question)
@@ -259,7 +259,11 @@ class ClusterLines:
     async def to(self, key: str) -> Line:
         if not self._nodes.slots_cache:
             # Goes on when those have left who wait: it may be the third node that answers.
-            error = await asyncio.shield(self._look())
+            try:
+                async with patience(self._timeout):
+                    error = await asyncio.shield(self._look())
+            except TimeoutError as late:
+                raise StoreFailed from late
             if error is not None:
                 raise _failure(error)
         try:
@@ -314,7 +318,7 @@ class Link:
     """To Redis, of whichever kind."""
 
     def __init__(self, client: Redis | RedisCluster, *, timeout: float = TIMEOUT_SECONDS) -> None:
-        self._timeout = timeout
+        self._watch = Watch(timeout)
         self._lines: Lines = (
             ClusterLines(client, timeout) if isinstance(client, RedisCluster) else OneLine(client, timeout)
         )
@@ -334,13 +338,13 @@ class Link:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         words = _packed([len(keys), *keys, *arguments])
         question = Question(script, words, b"*%d\r\n" % (3 + len(keys) + len(arguments)), answer)
+        line = await self._lines.to(keys[0] if keys else "")
+        if self._is_closed:
+            raise StoreFailed from ConnectionError("the link has been closed")
+        line.ask(question)
+        self._watch.over(answer)
         try:
-            async with patience(self._timeout):
-                line = await self._lines.to(keys[0] if keys else "")
-                if self._is_closed:
-                    raise StoreFailed from ConnectionError("the link has been closed")
-                line.ask(question)
-                return await answer
+            return await answer
         except TimeoutError as error:
             raise StoreFailed from error
 

@@ -15,14 +15,11 @@ from functools import lru_cache
 
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
 from proxy.limits.redis.link import Link, is_wrong_type
-from proxy.limits.redis.patience import patience
 from proxy.limits.redis.scripts import scripts
 from proxy.limits.verdict import request_burst, standings, token_burst
 from proxy.limits.windows import calendar
 
 SECOND = 1_000_000
-DECISION = 250_000
-"""Microseconds that a decision may take, whatever happens; what this process takes for itself comes on top."""
 VOID_AFTER = 2 * SECOND
 """Microseconds after which nobody can be waiting for a claim any more."""
 LEASE = 60 * SECOND
@@ -90,15 +87,11 @@ class RedisStore:
         states: tuple[State, ...] = ()
         moment, admitted = self._moment(), True
         try:
-            async with patience(DECISION / SECOND):
-                for together in self._decided_together(claim.accounts):
-                    admitted, moment, told = await self._reserve(claim, together)
-                    accounts, states = accounts + together, states + told
-                    if not admitted:
-                        break
-        except TimeoutError as error:
-            self._take_back(claim)
-            raise StoreFailed from error
+            for together in self._decided_together(claim.accounts):
+                admitted, moment, told = await self._reserve(claim, together)
+                accounts, states = accounts + together, states + told
+                if not admitted:
+                    break
         except (StoreFailed, asyncio.CancelledError):
             self._take_back(claim)
             raise
@@ -139,7 +132,7 @@ class RedisStore:
 
     def _take_back(self, claim: Claim, *, heard: bool = False) -> None:
         """Whatever came of it: nobody is going to use it. One that was not answered may still be on its way."""
-        not_before = 0 if heard else self._steady() + VOID_AFTER + DECISION
+        not_before = 0 if heard else self._steady() + VOID_AFTER + SECOND
         self._settle(_Settlement(claim, Cost(), withdrawn=True, not_before=not_before))
 
     def _settle(self, settlement: _Settlement) -> None:

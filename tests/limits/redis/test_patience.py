@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from proxy.limits.redis.patience import LOOKS, patience
+from proxy.limits.redis.patience import LOOKS, Watch, patience
 
 SECONDS = 0.05
 
@@ -67,3 +67,41 @@ async def test_a_cancelled_wait_is_cancelled() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_one_watch_gives_up_on_each_answer_in_its_time_and_not_before() -> None:
+    watch, loop = Watch(SECONDS), asyncio.get_running_loop()
+    began = loop.time()
+    answers: list[asyncio.Future[str]] = [loop.create_future() for _ in range(5)]
+    waited: list[float] = []
+    for number, answer in enumerate(answers):
+        answer.add_done_callback(lambda _: waited.append(loop.time()))
+        loop.call_later(number * SECONDS / 3, watch.over, answer)
+    answers[2].set_result("here")
+    given_up = await asyncio.gather(*answers, return_exceptions=True)
+
+    assert ["TimeoutError", "TimeoutError", "str", "TimeoutError", "TimeoutError"] == [
+        type(one).__name__ for one in given_up
+    ]
+    assert all(at - began >= SECONDS * (1 + number / 3) for number, at in zip((0, 1, 3, 4), waited[1:], strict=True))
+
+
+async def test_a_watch_does_not_mind_this_process_being_busy() -> None:
+    watch, loop = Watch(SECONDS), asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+    watch.over(answer)
+    busy(3 * SECONDS)
+    loop.call_soon(answer.set_result, "here")
+
+    assert "here" == await answer
+
+
+async def test_nobody_to_watch_is_no_timer() -> None:
+    watch, loop = Watch(SECONDS), asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+    watch.over(answer)
+    answer.set_result("here")
+    while watch._next is not None:  # noqa: ASYNC110 - there is nothing to wait for, which is the point
+        await asyncio.sleep(SECONDS / LOOKS)
+
+    assert not watch._awaited

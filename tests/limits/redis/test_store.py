@@ -113,7 +113,7 @@ async def test_what_was_not_heard_of_is_taken_back(kept: Kept, redis_server: Red
         await asking
     await store(kept).catch_up()
     before = store(kept).unsettled
-    await kept.move(3)
+    await kept.move(4)
     await store(kept).catch_up()
 
     assert (1, 0) == (before, store(kept).unsettled)
