@@ -1,14 +1,15 @@
 """What is told in the end. Nothing in this module measures anything."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from rich.table import Table
 
-SERVERS = ("upstream", "bare", "gate")
+Rounds = Mapping[str, Sequence[float]]
+"""By what was measured, a value for each round."""
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -18,39 +19,65 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row: medians over the rounds; None where a server has no such figure."""
+    """One row: what was measured in each round, by where."""
 
     name: str
     unit: str
-    upstream: float | None
-    bare: float
-    gate: float
     rounds: dict[str, list[float]]
 
-    @property
-    def ratio(self) -> float | None:
-        """Gate to bare; None where bare cannot be told from nothing."""
-        return self.gate / self.bare if self.bare > 0 else None
+    def median(self, column: str) -> float | None:
+        """Over the rounds; None where there is no such figure."""
+        return median(self.rounds[column]) if self.rounds.get(column) else None
+
+    def ratio(self, column: str, to: str) -> float | None:
+        """None where what it is compared to cannot be told from nothing."""
+        value, base = self.median(column), self.median(to)
+        return None if value is None or base is None or base <= 0 else value / base
 
 
-def figure(name: str, unit: str, rounds: dict[str, list[float]], scale: float = 1.0) -> Figure:
-    scaled = {server: [scale * value for value in values] for server, values in rounds.items()}
-    middle = {server: median(values) for server, values in scaled.items()}
-    return Figure(name, unit, middle.get("upstream"), middle["bare"], middle["gate"], scaled)
+def figure(name: str, unit: str, rounds: Rounds, scale: float = 1.0) -> Figure:
+    return Figure(name, unit, {column: [scale * value for value in values] for column, values in rounds.items()})
 
 
-def table(figures: Sequence[Figure], caption: str) -> Table:
-    drawn = Table(caption=caption, caption_justify="left")
-    drawn.add_column("median over rounds", no_wrap=True)
-    for head in ("upstream alone", "bare", "gate", "gate / bare", "unit"):
-        drawn.add_column(head, justify="left" if head == "unit" else "right")
-    for each in figures:
-        values = (each.upstream, each.bare, each.gate)
-        ratio = "-" if each.ratio is None else f"{each.ratio:.2f}"
-        drawn.add_row(each.name, *("-" if value is None else f"{value:,.2f}" for value in values), ratio, each.unit)
-    return drawn
+def _said(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if 0 < value < 0.1 else f"{value:,.2f}"
 
 
-def written(figures: Sequence[Figure], about: dict[str, Any]) -> dict[str, Any]:
-    """For ``--json``."""
-    return {**about, "figures": [{**asdict(each), "ratio": each.ratio} for each in figures]}
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What is told side by side: the columns by their names, then ratios of two of them each."""
+
+    name: str
+    title: str
+    columns: Mapping[str, str]
+    """The headings; what has none is not drawn."""
+    ratios: Mapping[str, tuple[str, str]]
+    """By their headings."""
+    figures: Sequence[Figure]
+
+    def drawn(self) -> Table:
+        table = Table(title=self.title, title_justify="left")
+        table.add_column("median over rounds", no_wrap=True)
+        for heading in (*self.columns.values(), *self.ratios):
+            table.add_column(heading, justify="right")
+        table.add_column("unit")
+        for each in self.figures:
+            values = [each.median(column) for column in self.columns]
+            ratios = [each.ratio(*of) for of in self.ratios.values()]
+            table.add_row(each.name, *map(_said, (*values, *ratios)), each.unit)
+        return table
+
+    def written(self) -> list[dict[str, Any]]:
+        """For ``--json``."""
+        return [
+            {
+                "name": each.name,
+                "unit": each.unit,
+                **{column: each.median(column) for column in self.columns},
+                "ratios": {heading: each.ratio(*of) for heading, of in self.ratios.items()},
+                "rounds": each.rounds,
+            }
+            for each in self.figures
+        ]

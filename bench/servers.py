@@ -2,18 +2,20 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
+from bench import limits
 from bench.load import UNARY
 
 START_SECONDS = 20.0
@@ -34,6 +36,8 @@ class Plan:
     command: Sequence[str]
     environment: Mapping[str, str]
     key: str = "none"
+    tells: bytes = b""
+    """What its first answer has among its header fields, in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,47 +88,77 @@ class Gate:
     """The gate's own folder, with its settings and a key."""
 
     config: Path
+    plan: Plan
 
     @classmethod
-    def made(cls, folder: Path, before: Plan) -> tuple["Gate", Plan]:
-        port = free_port()
-        config = folder / "llamagate.toml"
-        told = {"listen": f"127.0.0.1:{port}", "upstream": f"http://127.0.0.1:{before.port}", "state_dir": str(folder)}
-        config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in told.items()))
-        gate = cls(config)
-        key = json.loads(gate.said("keys", "create", "--user", "bench", "--json"))["key"]
-        return gate, Plan("gate", port, gate.command("serve"), clean_environment(), key)
+    def made(cls, name: str, folder: Path, before: Plan) -> "Gate":
+        """Without limits."""
+        folder.mkdir()
+        port, config = _configured(folder, before)
+        create = _command(config, "keys", "create", "--user", "bench", "--team", limits.TEAM, "--json")
+        return cls(config, _plan(name, port, config, json.loads(_said(create))["key"]))
 
-    def command(self, *words: str) -> tuple[str, ...]:
-        return (sys.executable, "-m", "proxy", *words, "--config", str(self.config))
-
-    def said(self, *words: str) -> str:
-        """What a command of the gate prints."""
-        return subprocess.run(
-            self.command(*words), env=clean_environment(), capture_output=True, text=True, check=True, timeout=60
-        ).stdout
+    def limited(self, name: str, folder: Path, before: Plan, *, redis: str | None = None) -> "Gate":
+        """The same with limits, which it keeps in process or in the Redis with this URL. This one is still as made."""
+        shutil.copytree(self.config.parent, folder)  # Much sooner done than another key is created.
+        port, config = _configured(folder, before, limits.written(), **({"redis_url": redis} if redis else {}))
+        return Gate(config, replace(_plan(name, port, config, self.plan.key), tells=b"\r\nratelimit:"))
 
     def counted(self) -> tuple[int, int]:
         """Calls in the ledger, and how many of them without exact counts."""
-        (total,) = json.loads(self.said("usage", "--json"))
+        (total,) = json.loads(_said(_command(self.config, "usage", "--json")))
         return int(total["calls"]), int(total["floors"])
+
+
+def _configured(folder: Path, before: Plan, tables: str = "", **more: str) -> tuple[int, Path]:
+    """The port that the gate will listen on, and its file of settings."""
+    port, config = free_port(), folder / "llamagate.toml"
+    own = {"listen": f"127.0.0.1:{port}", "upstream": f"http://127.0.0.1:{before.port}", "state_dir": str(folder)}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in (own | more).items()]
+    config.write_text("\n".join([*lines, tables, ""]))
+    return port, config
+
+
+def _plan(name: str, port: int, config: Path, key: str) -> Plan:
+    return Plan(name, port, _command(config, "serve"), clean_environment(), key)
+
+
+def _command(config: Path, *words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "proxy", *words, "--config", str(config))
+
+
+def _said(command: Sequence[str]) -> str:
+    """What a command of the gate prints."""
+    return subprocess.run(
+        command, env=clean_environment(), capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
 
 @contextmanager
 def running(plan: Plan) -> Iterator[Running]:
     """The server, from its first answer on. Leaving it ends the process, whatever has happened."""
+    began = time.perf_counter()
+    with started(plan.name, plan.command, plan.environment, lambda: _answers(plan)) as process:
+        yield Running(plan, psutil.Process(process.pid), time.perf_counter() - began)
+
+
+@contextmanager
+def started(
+    name: str, command: Sequence[str], environment: Mapping[str, str], answers: Callable[[], bool]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, once it answers. Leaving it ends the process, whatever has happened."""
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         process = subprocess.Popen(
-            plan.command, env=dict(plan.environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
         )
         try:
-            while not _answers(plan):
+            while not answers():
                 if process.poll() is not None or time.perf_counter() - began > START_SECONDS:
                     said.seek(0)
-                    raise DidNotStart(f"{plan.name}: {said.read()[-2000:].decode(errors='replace')}")
+                    raise DidNotStart(f"{name}: {said.read()[-2000:].decode(errors='replace')}")
                 time.sleep(LOOK_EVERY_SECONDS)
-            yield Running(plan, psutil.Process(process.pid), time.perf_counter() - began)
+            yield process
         finally:
             process.terminate()
             try:
@@ -147,4 +181,6 @@ def _answers(plan: Plan) -> bool:
                 heard += piece
     except ConnectionRefusedError:
         return False
+    if plan.tells not in heard.lower():
+        raise DidNotStart(f"{plan.name} says nothing of {plan.tells!r}, but answered {heard!r}")
     return True
