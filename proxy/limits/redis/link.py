@@ -34,7 +34,7 @@ from proxy.vocabulary import RedisAddress
 MOST_ABOARD = 200
 """Questions of one flight: the last of them waits until Redis has answered all before it."""
 CONNECTING = 5
-"""Times as long may a connection take, which is redis-py's to wait for: nobody waits for it, and a busy loop is late."""
+"""Times as long may a connection take, which redis-py waits for: nobody waits for it, and a busy loop is late."""
 TIMEOUT_SECONDS = 0.2
 """Several times what a Redis nearby needs, and little for somebody who waits for a model."""
 

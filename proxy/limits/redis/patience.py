@@ -47,7 +47,7 @@ class Watch:
         self._next: asyncio.TimerHandle | None = None
 
     def over(self, answer: asyncio.Future[Any]) -> None:
-        """From now on; one that does not come in time is a TimeoutError. The first look may be due at once: it is extra."""
+        """From now on: a TimeoutError comes of it. One look is extra, for the first may be due at once."""
         self._awaited.append((self._looks + LOOKS + 1, answer))
         if self._next is None:
             self._next = asyncio.get_running_loop().call_later(self._between, self._look)
