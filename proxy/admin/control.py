@@ -49,10 +49,15 @@ class Control:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[bool]:
-        """Answer. Where another gate already does, that one is left alone, the log says so and False comes of it.
+        """Answer. Where another gate already does, that one is left alone, the log says so and False comes of it; so it
+        is where the path is too long for a socket, for a gate is more than the commands that ask it.
 
         Raises Misconfigured where the socket cannot be made.
         """
+        if _is_too_long(self._path):
+            self._log.warning("control_path_too_long", extra={"path": str(self._path)})
+            yield False
+            return
         with _alone(self._path) as is_alone:
             if not is_alone:
                 self._log.warning("control_taken", extra={"path": str(self._path)})
@@ -109,8 +114,10 @@ async def ask(path: Path, what: str, **more: Any) -> Any:
 
     Raises GateNotRunning where none listens, NotDone where it refuses or does not answer.
     """
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise GateNotRunning(f"No gate can listen on {path}, which is too long a name for a socket.")
+    if _is_too_long(path):
+        raise GateNotRunning(
+            f"No gate can listen on {path}, which is too long for a socket: choose a shorter state_dir."
+        )
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             answer = _read(await _answered(path, _line({"ask": what, **more})))
@@ -148,6 +155,10 @@ def may_ask(uid: int | None, own: int) -> bool:
     return uid in (None, 0, own)
 
 
+def _is_too_long(path: Path) -> bool:
+    return len(os.fsencode(path)) > LONGEST_PATH
+
+
 def _uid(connected: socket.socket) -> int | None:
     if sys.platform != "linux":
         return None
@@ -174,8 +185,6 @@ def _read(line: bytes) -> Mapping[str, Any]:
 @contextmanager
 def _alone(path: Path) -> Iterator[bool]:
     """Whether no other gate has this socket: a lock ends with its process, and a socket's file does not."""
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise Misconfigured(f"{path} is too long a name for a socket: choose a shorter state_dir")
     try:
         descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:

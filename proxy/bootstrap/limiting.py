@@ -24,6 +24,7 @@ from proxy.limits.redis.store import RedisStore
 from proxy.limits.strangers import Strangers
 from proxy.limits.windows import EPOCH, Window
 from proxy.policy import models
+from proxy.policy.models import BadName
 from proxy.vocabulary import RedisAddress
 
 
@@ -67,8 +68,11 @@ class Counting:
 
 
 def covers(pattern: str, model: str) -> bool:
-    """Whether a pattern covers a model, both in their canonical form."""
-    return models.covered(models.canonical(model), (pattern,))
+    """Whether a canonical pattern covers a model. What is no name is covered by none: not every route checks it."""
+    try:
+        return models.covered(models.canonical(model), (pattern,))
+    except BadName:
+        return False
 
 
 def spent_by(book: Book, gates: Callable[[], int] = lambda: 1) -> Spent:

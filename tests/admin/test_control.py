@@ -209,12 +209,16 @@ async def test_a_file_that_is_no_socket_is_not_removed(file: Path) -> None:
     assert {"control.sock", "control.lock"} == beside(file)
 
 
-async def test_a_path_that_is_too_long_for_a_socket_is_the_owners_to_shorten(tmp_path: Path) -> None:
+async def test_a_path_that_is_too_long_for_a_socket_stops_no_gate_and_is_the_owners_to_shorten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = path_in(tmp_path / ("ä" * (LONGEST_PATH // 2)))
-    with pytest.raises(Misconfigured, match="choose a shorter state_dir"):
-        await Control(path, HANDLERS).listening().__aenter__()
-    with pytest.raises(GateNotRunning, match="too long a name"):
-        await ask(path, "echo")
+    async with Control(path, HANDLERS).listening() as listens:
+        with pytest.raises(GateNotRunning, match="choose a shorter state_dir"):
+            await ask(path, "echo")
+
+    assert not listens
+    assert "control_path_too_long" in caplog.text
 
 
 async def test_a_path_that_is_just_short_enough_will_do(tmp_path: Path) -> None:
