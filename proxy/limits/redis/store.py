@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -29,6 +30,9 @@ BELIEVED = 15 * SECOND
 """Microseconds for which a gate counts as one of those that share the limits, from its last pulse on."""
 MOST_UNSETTLED = 10_000
 """Settlements that wait for Redis; the oldest is lost where there are more, and its call charged its estimate."""
+MOST_RENEWED = 500
+MOST_DELIVERED = 200
+"""In one flight."""
 TRIES = 3
 
 
@@ -148,12 +152,16 @@ class RedisStore:
     async def _deliver(self, settlement: _Settlement) -> bool:
         claim, cost = settlement.claim, settlement.cost
         said: list[str | int] = [claim.id, cost.tokens, cost.gpu_ms, int(settlement.withdrawn)]
+        together: tuple[Account, ...] = ()
         try:
             for together in self._decided_together(claim.accounts):
                 rates = [_said(account.limits.tokens_per_minute) for account in together]
                 await self._link.run(self._scripts.settle, list(self._keys(together)), [*said, *rates])
-        except StoreFailed:
+        except StoreFailed as error:
             self.counts["settlements_late"] += 1
+            if is_wrong_type(error):  # What was charged has gone with the key.
+                with suppress(StoreFailed):
+                    await self._repair(list(self._keys(together)))
             return False  # It waits for the next pulse.
         self._unsettled.pop(claim.id, None)
         return True
@@ -187,28 +195,37 @@ class RedisStore:
 
     async def catch_up(self) -> None:
         """Settle what could not be settled before, as far as Redis answers."""
-        for settlement in list(self._unsettled.values()):
-            if settlement.not_before <= self._steady() and not await self._deliver(settlement):
+        now = self._steady()
+        await self._deliver_all([one for one in self._unsettled.values() if one.not_before <= now])
+
+    async def _deliver_all(self, settlements: Sequence[_Settlement]) -> None:
+        """Side by side: one that cannot be delivered holds up no other. Whoever answers none is left alone."""
+        for start in range(0, len(settlements), MOST_DELIVERED):
+            if not any(await asyncio.gather(*map(self._deliver, settlements[start : start + MOST_DELIVERED]))):
                 return
 
     async def renew(self) -> None:
-        """Go on with the leases of every call under way. Raises StoreFailed."""
-        leases = [
-            (account.place, _names(self._prefix, account)[1], claim_id)
-            for claim_id, accounts in list(self._held.items())
-            for account in accounts
-        ]
-        for place in {place for place, _, _ in leases}:
-            here = [(key, claim) for at, key, claim in leases if at == place]
-            for start in range(0, len(here), 500):
-                some = here[start : start + 500]
-                keys, ids = [key for key, _ in some], [claim for _, claim in some]
-                await self._link.run(self._scripts.renew, keys, [LEASE, *ids])
+        """Go on with the leases of every call under way. Raises StoreFailed.
+
+        Between looking whether a call is under way and asking nothing is awaited, so that its settlement, which comes
+        later on the same way, never meets a lease that begins again.
+        """
+        leases = [(claim_id, account) for claim_id, accounts in self._held.items() for account in accounts]
+        for place in {account.place for _, account in leases}:
+            here = [(claim_id, account) for claim_id, account in leases if account.place == place]
+            for start in range(0, len(here), MOST_RENEWED):
+                some = [lease for lease in here[start : start + MOST_RENEWED] if lease[0] in self._held]
+                if not some:
+                    continue
+                keys = list(self._keys([account for _, account in some]))
+                await self._link.run(self._scripts.renew, keys, [LEASE, *(claim_id for claim_id, _ in some)])
 
     async def close(self) -> None:
-        """What is being settled is settled, or given up where Redis does not answer."""
+        """What is being settled is settled, and what waits for it, as far as Redis answers."""
         while self._settling:
             await asyncio.wait(self._settling)
+        # Nothing of ours can arrive after this any more, so nothing has to be waited for.
+        await self._deliver_all(list(self._unsettled.values()))
         await self._link.close()
 
     def _decided_together(self, accounts: Sequence[Account]) -> Iterator[tuple[Account, ...]]:

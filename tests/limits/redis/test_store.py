@@ -276,3 +276,52 @@ async def test_a_burst_that_keeps_this_process_busy_does_not_pass_for_a_redis_th
     await store.close()
 
     assert 10 == sum(told)
+
+
+async def test_a_call_that_ends_while_leases_are_renewed_holds_nothing(kept: Kept) -> None:
+    redis = store(kept)
+    accounts = [account(place=f"user {number}", concurrent=1) for number in range(3)]
+    claims = [(await kept.ask(one))[0] for one in accounts]
+    renewing = asyncio.create_task(redis.renew())
+    await asyncio.sleep(0)  # It is on its way for the first place.
+    for claim in claims:
+        redis.settle(claim, Cost())
+    await renewing
+    await redis.catch_up()
+
+    assert [0, 0, 0] == [(await kept.state(one)).concurrent for one in accounts]
+
+
+async def test_what_a_call_was_charged_lives_as_long_as_its_lease(kept: Kept, redis_server: RedisServer) -> None:
+    key = account(concurrent=1)
+    await kept.ask(key)
+    (name,) = redis_server.say("KEYS", "*:b")
+    redis_server.say("PEXPIRE", name, 50)
+    await kept.tick()
+
+    assert redis_server.say("PTTL", name) > LEASE / 1000
+
+
+async def test_one_settlement_that_cannot_be_delivered_holds_up_no_other(kept: Kept, redis_server: RedisServer) -> None:
+    redis, alice, bob = store(kept), account(place="user alice", concurrent=1), account(place="user bob", concurrent=1)
+    of_alice, _ = await kept.ask(alice)
+    (name,) = redis_server.say("KEYS", "*:b")
+    of_bob, _ = await kept.ask(bob)
+    redis_server.say("SET", name, "not ours")
+    redis.settle(of_alice, Cost())
+    redis.settle(of_bob, Cost())
+    await redis.catch_up()
+    await redis.catch_up()
+
+    assert (0, 0) == ((await kept.state(bob)).concurrent, redis.unsettled)
+
+
+async def test_who_ends_settles_what_still_waits(redis_server: RedisServer) -> None:
+    async with in_redis(redis_server) as kept:
+        claim, _ = await kept.ask(account(tokens_per_day=1000, concurrent=1), tokens=400)
+        store(kept)._take_back(claim)
+        await store(kept).catch_up()
+        waiting = store(kept).unsettled
+    (name,) = redis_server.say("KEYS", "*:b")
+
+    assert (1, "0", []) == (waiting, redis_server.say("HGET", name, "d"), redis_server.say("KEYS", "*:h"))
