@@ -87,7 +87,9 @@ def test_aiohttp_reads_and_writes_with_its_own_c_code() -> None:
 
 
 def test_there_is_a_lock_for_every_way_to_install() -> None:
-    assert ["build.lock", "demo.lock", "dev.lock", "redis.lock", "runtime.lock", "weights.lock"] == [lock.name for lock in LOCKS]
+    assert ["build.lock", "demo.lock", "dev.lock", "redis.lock", "runtime.lock", "weights.lock"] == [
+        lock.name for lock in LOCKS
+    ]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

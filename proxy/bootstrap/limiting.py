@@ -80,7 +80,7 @@ def spent_by(book: Book, gates: Callable[[], int] = lambda: 1) -> Spent:
 
     async def spent(account: Account, window: Window) -> Cost:
         since = EPOCH + timedelta(microseconds=window.start)
-        rows = await book.spent(account.level, account.subject, since)
+        rows = await book.spent(account.level, account.subject, since, team=account.team)
         counted = [
             row for model, row in rows.items() if not account.models or (model and covers(account.models, model))
         ]

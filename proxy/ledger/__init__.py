@@ -65,8 +65,11 @@ class Book(Protocol):
     async def sums(self, by: str, since: datetime | None = None) -> list[Sum]:
         """One sum per group, ``by`` one of ``GROUPS``; the most tokens first, days in order."""
 
-    async def spent(self, level: Level, subject: str, since: datetime) -> Mapping[str | None, Spent]:
+    async def spent(
+        self, level: Level, subject: str, since: datetime, *, team: str | None = None
+    ) -> Mapping[str | None, Spent]:
         """What calls from then on took, by the name of their model; None: of those that named none.
 
-        The subject is a key's id, a user or a team; empty for everybody, which counts those without a key too.
+        The subject is a key's id, a user or a team; empty for everybody, which counts those without a key too. Of a
+        user's calls those count that were made in this team, or in none.
         """

@@ -150,7 +150,9 @@ class SqlBook:
             for row in await self._all(wanted)
         ]
 
-    async def spent(self, level: Level, subject: str, since: datetime) -> Mapping[str | None, Spent]:
+    async def spent(
+        self, level: Level, subject: str, since: datetime, *, team: str | None = None
+    ) -> Mapping[str | None, Spent]:
         wanted = (
             select(
                 calls.c.model,
@@ -162,6 +164,8 @@ class SqlBook:
         )
         if level is not Level.EVERYBODY:
             wanted = wanted.where(_SUBJECTS[level] == subject)
+        if level is Level.USER:
+            wanted = wanted.where(calls.c.team.is_(None) if team is None else calls.c.team == team)
         return {row["model"]: Spent(int(row["tokens"]), float(row["gpu_seconds"])) for row in await self._all(wanted)}
 
     async def _all(self, wanted: Any) -> Sequence[RowMapping]:

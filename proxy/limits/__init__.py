@@ -16,6 +16,9 @@ from typing import NamedTuple, Protocol
 from proxy.errors import StoreFailed as StoreFailed  # What every store raises.
 from proxy.vocabulary import Level, Limits
 
+QUOTAS = ("tokens_per_day", "tokens_per_month", "gpu_seconds_per_day")
+"""The limits that last for a day or a month."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -26,8 +29,8 @@ class Account:
     """The key's id, the user, the team; empty for everybody."""
     limits: Limits
     place: str = ""
-    """Accounts of one place are decided upon together: the team's, or of who has none the user's; empty: everybody's.
-    In a Redis Cluster it is the hash slot."""
+    """Accounts of one place are decided upon together: ``team NAME``, or of who has none ``user NAME``; empty:
+    everybody's. In a Redis Cluster it is the hash slot."""
     models: str = ""
     """The canonical pattern of the models whose calls count; empty: all of them."""
     shadow: bool = False
@@ -35,10 +38,15 @@ class Account:
     time_zone: str = "UTC"
 
     @property
-    def has_quotas(self) -> bool:
-        """Whether days or months matter to it."""
-        limits = self.limits
-        return (limits.tokens_per_day, limits.tokens_per_month, limits.gpu_seconds_per_day) != (None, None, None)
+    def team(self) -> str | None:
+        """The team in which they call: what a user does in another one is counted apart."""
+        kind, _, name = self.place.partition(" ")
+        return name if kind == "team" else None
+
+    @property
+    def quotas(self) -> frozenset[str]:
+        """The names of those it has."""
+        return frozenset(name for name in QUOTAS if getattr(self.limits, name) is not None)
 
 
 @dataclass(frozen=True, slots=True)

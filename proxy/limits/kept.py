@@ -61,8 +61,8 @@ class Kept:
     account: Account | None = None
     """Who asked last, with the limits of that time."""
     seen: int = 0
-    heard: bool = False
-    """Whether the ledger has told what had been spent before."""
+    heard: frozenset[str] = frozenset()
+    """The quotas of which the ledger has told what had been spent before."""
     reset_until: int = 0
     """By the wall clock: until then the ledger would tell again what was reset, so this is not forgotten."""
 
@@ -75,7 +75,8 @@ class Kept:
         if limits.tokens_per_minute is not None:
             self.tokens = bucket.run_off(self.tokens, self.tokens_at, now, limits.tokens_per_minute)
             self.tokens_at = now
-        if account.has_quotas:
+        self.heard &= account.quotas  # While a quota is away nobody counts for it.
+        if account.quotas:
             today = calendar(account.time_zone, moment.wall)
             if limits.tokens_per_day is not None:
                 self.day = self.day.at(moment.wall, today.day)
@@ -106,13 +107,17 @@ class Kept:
         self.day.used, self.month.used = min(self.day.used, day), min(self.month.used, month)
         self.reset_until = max(self.day.end, self.month.end, self.gpu_day.end)
 
-    def hear(self, today: Calendar, day: Cost, month: Cost) -> None:
-        """What the ledger tells; of calls under way it knows nothing yet."""
+    def hear(self, quotas: frozenset[str], today: Calendar, day: Cost, month: Cost) -> None:
+        """What the ledger tells of those it has not told of yet; of calls under way it knows nothing."""
+        new = quotas - self.heard
         _, of_day, of_month = self.set_aside(today.day.end, today.month.end)
-        self.day = self.day.told(today.day.end, day.tokens + of_day)
-        self.month = self.month.told(today.month.end, month.tokens + of_month)
-        self.gpu_day = self.gpu_day.told(today.day.end, day.gpu_ms)
-        self.heard = True
+        if "tokens_per_day" in new:
+            self.day = self.day.told(today.day.end, day.tokens + of_day)
+        if "tokens_per_month" in new:
+            self.month = self.month.told(today.month.end, month.tokens + of_month)
+        if "gpu_seconds_per_day" in new:
+            self.gpu_day = self.gpu_day.told(today.day.end, day.gpu_ms)
+        self.heard |= quotas
 
     def charge(self, account: Account, claim: Claim) -> None:
         limits = account.limits

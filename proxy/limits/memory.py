@@ -68,7 +68,7 @@ class MemoryStore:
     def ask_again(self) -> None:
         """What the ledger has told may be out of date: others have counted meanwhile."""
         for kept in self._kept.values():
-            kept.heard = False
+            kept.heard = frozenset()
 
     @property
     def under_way(self) -> int:
@@ -84,20 +84,19 @@ class MemoryStore:
 
     async def _heard_of(self, account: Account) -> None:
         """What the account had spent before this process began, if that counts for anything."""
-        if self._spent is None or not account.has_quotas:
+        if self._spent is None or not account.quotas:
             return
         name = _name(account)
-        if (kept := self._kept.get(name)) is not None and kept.heard:
-            return
-        if (asking := self._asking.get(name)) is None:
-            asking = self._asking[name] = asyncio.create_task(self._ask(account, self._spent))
-            asking.add_done_callback(lambda _: self._asking.pop(name))
-        await asyncio.shield(asking)  # Others may wait for the same answer when this call is given up.
+        while (kept := self._kept.get(name)) is None or not account.quotas <= kept.heard:
+            if (asking := self._asking.get(name)) is None:
+                asking = self._asking[name] = asyncio.create_task(self._ask(account, self._spent))
+                asking.add_done_callback(lambda _: self._asking.pop(name))
+            await asyncio.shield(asking)  # Others may wait for the same answer when this call is given up.
 
     async def _ask(self, account: Account, spent: Spent) -> None:
         today = calendar(account.time_zone, self._clock().wall)
         day, month = await spent(account, today.day), await spent(account, today.month)
-        self._kept.setdefault(_name(account), Kept()).hear(today, day, month)
+        self._kept.setdefault(_name(account), Kept()).hear(account.quotas, today, day, month)
 
     def _sweep(self, moment: Moment) -> None:
         """Forget those of whom nothing is used any more."""

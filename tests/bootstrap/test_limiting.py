@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,11 +16,13 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ACCOUNT = Account(Level.USER, "alice", Limits(tokens_per_day=100), "user alice")
 
 
-def entry(number: int, model: str | None, tokens: int, *, user: str = "alice", at: datetime = NOON) -> Entry:
-    usage = Usage(tokens, 1)
+def entry(
+    number: int, model: str | None, tokens: int, *, user: str = "alice", team: str | None = None, at: datetime = NOON
+) -> Entry:
     return Entry(
-        f"c{number}", at, "/api/chat", Outcome.SERVED, 200, user=user, model=model, usage=usage, gpu_seconds=0.5
-    )
+        f"c{number}", at, "/api/chat", Outcome.SERVED, 200, user=user, team=team, model=model,
+        usage=Usage(tokens, 1), gpu_seconds=0.5,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,7 @@ async def test_what_was_spent_is_what_the_ledger_has_since_the_window_began() ->
             entry(3, None, 4),
             entry(4, "llama3.2:1b", 99, user="bob"),
             entry(5, "llama3.2:1b", 99, at=NOON - timedelta(days=1)),
+            entry(6, "llama3.2:1b", 7, team="club"),
         ]
     )
     midnight = Window((NOON - timedelta(hours=12) - EPOCH) // timedelta(microseconds=1), 0)
@@ -52,6 +56,7 @@ async def test_what_was_spent_is_what_the_ledger_has_since_the_window_began() ->
 
     assert Cost(35, 1500) == await spent_by(book)(ACCOUNT, midnight)
     assert Cost(10, 500) == await spent_by(book)(of_llama, midnight)
+    assert Cost(8, 500) == await spent_by(book)(replace(ACCOUNT, place="team club"), midnight)
     assert Cost(11, 500) == await spent_by(book, lambda: 3)(ACCOUNT, midnight)
 
 

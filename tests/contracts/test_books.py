@@ -204,19 +204,21 @@ async def test_sums_can_begin_at_a_time_in_any_zone_and_include_it(book: Book) -
 
 
 @pytest.mark.parametrize(
-    ("level", "subject", "spent"),
+    ("level", "subject", "team", "spent"),
     [
-        (Level.KEY, "k1", {"gemma3": Spent(30, 1.5), None: Spent(4, 0.0)}),
-        (Level.USER, "alice", {"gemma3": Spent(30, 1.5), "qwen3": Spent(100, 8.0), None: Spent(4, 0.0)}),
-        (Level.TEAM, "lab", {"gemma3": Spent(30, 1.5), "qwen3": Spent(1100, 24.0)}),
-        (Level.EVERYBODY, "", {"gemma3": Spent(30, 1.5), "qwen3": Spent(1100, 24.0), None: Spent(14, 0.0)}),
-        (Level.KEY, "alice", {}),
-        (Level.USER, "%", {}),
-        (Level.TEAM, "", {}),
+        (Level.KEY, "k1", "lab", {"gemma3": Spent(30, 1.5), None: Spent(4, 0.0)}),
+        (Level.USER, "alice", "lab", {"gemma3": Spent(30, 1.5), "qwen3": Spent(100, 8.0)}),
+        (Level.USER, "alice", None, {None: Spent(4, 0.0)}),
+        (Level.USER, "alice", "club", {}),
+        (Level.TEAM, "lab", "lab", {"gemma3": Spent(30, 1.5), "qwen3": Spent(1100, 24.0)}),
+        (Level.EVERYBODY, "", None, {"gemma3": Spent(30, 1.5), "qwen3": Spent(1100, 24.0), None: Spent(14, 0.0)}),
+        (Level.KEY, "alice", None, {}),
+        (Level.USER, "%", None, {}),
+        (Level.TEAM, "", None, {}),
     ],
 )
-async def test_what_was_spent_is_told_by_model(
-    book: Book, level: Level, subject: str, spent: dict[str | None, Spent]
+async def test_what_was_spent_is_told_by_model_and_of_a_user_by_team(
+    book: Book, level: Level, subject: str, team: str | None, spent: dict[str | None, Spent]
 ) -> None:
     mine = replace(FULL, key_id="k1", user="alice", team="lab", model="gemma3")
     theirs = replace(FULL, key_id="k2", user="bob", model="qwen3")
@@ -231,7 +233,7 @@ async def test_what_was_spent_is_told_by_model(
         ]
     )
 
-    assert spent == await book.spent(level, subject, NOON)
+    assert spent == await book.spent(level, subject, NOON, team=team)
 
 
 async def test_what_was_spent_is_counted_from_a_time_in_any_zone_and_includes_it(book: Book) -> None:

@@ -46,10 +46,14 @@ class FakeBook:
             return sorted(sums, key=lambda total: total.group)
         return sorted(sums, key=lambda total: (-total.prompt_tokens - total.completion_tokens, total.group))
 
-    async def spent(self, level: Level, subject: str, since: datetime) -> Mapping[str | None, Spent]:
+    async def spent(
+        self, level: Level, subject: str, since: datetime, *, team: str | None = None
+    ) -> Mapping[str | None, Spent]:
         spent: dict[str | None, Spent] = {}
         for entry in self._entries:
-            if entry.at >= since and (level is Level.EVERYBODY or _GROUP[level](entry) == subject):
+            if level is not Level.EVERYBODY and _GROUP[level](entry) != subject:
+                continue
+            if entry.at >= since and (level is not Level.USER or entry.team == team):
                 before = spent.get(entry.model, Spent(0, 0.0))
                 spent[entry.model] = Spent(before.tokens + entry.usage.tokens, before.gpu_seconds + entry.gpu_seconds)
         return spent

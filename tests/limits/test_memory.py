@@ -541,6 +541,42 @@ async def test_the_ledger_can_be_asked_again_for_what_others_have_counted_meanwh
     assert 4 == len(records.asked)
 
 
+async def test_a_quota_that_comes_later_knows_what_was_spent_before_and_leaves_the_others_alone() -> None:
+    records = Records()
+    store = MemoryStore(FakeMoments(), records.spent)
+    daily = account(tokens_per_day=1000)
+    assert 40 == (await look(store, daily)).day_tokens
+    await store.reset([daily])
+
+    assert State(0, 0, 0, 0, 70, 400) == await look(store, DAILY)
+
+
+async def test_a_quota_that_was_away_is_asked_about_again() -> None:
+    records = Records()
+    store = MemoryStore(FakeMoments(), records.spent)
+    await look(store, DAILY)
+    call = claim(account(tokens_per_day=1000), tokens=5)
+    await store.reserve(call)
+    store.settle(call, Cost(5))
+    records.month = Cost(75, 700)
+
+    assert State(0, 0, 0, 45, 75, 400) == await look(store, DAILY)
+
+
+async def test_one_that_waits_for_an_answer_about_fewer_quotas_asks_for_the_rest() -> None:
+    records = Records()
+    records.may_answer.clear()
+    store = MemoryStore(FakeMoments(), records.spent)
+    first = asyncio.create_task(look(store, account(tokens_per_day=1000)))
+    await records.is_asked.wait()
+    second = asyncio.create_task(look(store, DAILY))
+    await asyncio.sleep(0)
+    records.may_answer.set()
+
+    assert State(0, 0, 0, 40, 70, 400) == await second
+    await first
+
+
 async def test_what_the_ledger_tells_again_leaves_calls_under_way_what_they_have_set_aside() -> None:
     records = Records(Cost(), Cost())
     store = MemoryStore(FakeMoments(), records.spent)

@@ -190,7 +190,7 @@ async def test_gates_whose_clocks_differ_count_together(redis_server: RedisServe
         link = Link.to(redis_address(redis_server.url))
         return RedisStore(link, lambda: clocks.steady_micros() + micros, gate=f"g{micros}")
 
-    gates = [gate_ahead_by(micros) for micros in (0, 3600 * SECOND, -3600 * SECOND)]
+    gates = [gate_ahead_by(micros) for micros in (0, 3600 * SECOND, 7200 * SECOND)]
     key = account(requests_per_minute=1, request_burst=10, tokens_per_day=10**6)
     told = await asyncio.gather(
         *[
