@@ -53,6 +53,8 @@ class Guard:
         self._clock = clock
         self._pause = pause
         self._local_claims: dict[str, Claim] = {}
+        self._failed_at: dict[str, Account] = {}
+        """By its place, one account about which Redis could not be asked: in a cluster others may be well meanwhile."""
         self._since: float | None = None
         self._degraded = 0
         self._log = logging.getLogger("proxy.limits")
@@ -69,7 +71,7 @@ class Guard:
             try:
                 return await self._shared.reserve(claim)
             except StoreFailed as error:
-                self._open(error)
+                self._open(error, claim.accounts)
         self._degraded += 1
         self.counts[f"decisions_degraded_{self.on_failure}"] += 1
         match self.on_failure:
@@ -94,7 +96,7 @@ class Guard:
             try:
                 return await self._shared.look(accounts)
             except StoreFailed as error:
-                self._open(error)
+                self._open(error, accounts)
         if self.on_failure is not OnFailure.LOCAL:
             raise StoreFailed
         return await self._local.look(self._share(accounts))
@@ -119,7 +121,8 @@ class Guard:
         """How many gates share the limits, as far as is known."""
         return max(self._replicas, self._shared.gates)
 
-    def _open(self, error: StoreFailed) -> None:
+    def _open(self, error: StoreFailed, asked: Sequence[Account] = ()) -> None:
+        self._failed_at.update((account.place, account) for account in asked)
         if self._since is not None:
             return
         self._since, self._degraded = self._clock(), 0
@@ -136,6 +139,7 @@ class Guard:
             extra={"seconds": round(self._clock() - self._since, 3), "decisions": self._degraded},
         )
         self._since = None
+        self._failed_at.clear()
 
     async def begin(self) -> None:
         """Ask Redis for the first time."""
@@ -159,6 +163,8 @@ class Guard:
                     renewed = now
                 if self._shared.unsettled:
                     await self._shared.catch_up()
+                if self._failed_at:
+                    await self._shared.look(tuple(self._failed_at.values()))
                 self._close()
             except StoreFailed as error:
                 self._open(error)

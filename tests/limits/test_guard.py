@@ -21,6 +21,8 @@ class Shared:
     def __init__(self) -> None:
         self.kept = MemoryStore(FakeMoments())
         self.fails = False
+        self.away: set[str] = set()
+        """Places that cannot be asked about, though all else can."""
         self.gates = 1
         self.unsettled = 0
         self.asked: list[str] = []
@@ -33,6 +35,8 @@ class Shared:
 
     async def reserve(self, claim: Claim) -> Decision:
         self._ask("reserve")
+        if not self.away.isdisjoint(account.place for account in claim.accounts):
+            raise StoreFailed
         return await self.kept.reserve(claim)
 
     def settle(self, claim: Claim, cost: Cost) -> None:
@@ -41,6 +45,8 @@ class Shared:
 
     async def look(self, accounts: Sequence[Account]) -> tuple[Moment, tuple[State, ...]]:
         self._ask("look")
+        if not self.away.isdisjoint(account.place for account in accounts):
+            raise StoreFailed
         return await self.kept.look(accounts)
 
     async def reset(self, accounts: Sequence[Account]) -> None:
@@ -199,6 +205,21 @@ async def test_it_goes_back_to_redis_at_the_first_look_that_finds_it_well(caplog
     assert (KEY,) == decision.claim.accounts
     assert watch.guard.degraded_seconds is None
     assert LOOK_SECONDS <= 0.25
+
+
+async def test_while_one_part_of_a_cluster_is_away_the_pulse_of_another_closes_nothing() -> None:
+    watch = Watch()
+    keeping = asyncio.create_task(watch.guard.keep())
+    watch.shared.away = {KEY.place}
+    await watch.ask(KEY)
+    await watch.look(4)
+    while_away = watch.guard.degraded_seconds
+    watch.shared.away = set()
+    await watch.look()
+    keeping.cancel()
+
+    assert (1.0, None) == (while_away, watch.guard.degraded_seconds)
+    assert 1 == watch.guard.counts["failures"]
 
 
 async def test_leases_are_renewed_and_the_pulse_is_felt_while_all_is_well() -> None:
