@@ -28,6 +28,8 @@ GateError
 ├── ClientGone                  nobody is left to be told
 │   └── ClientStalled
 ├── StorageFailed               503  our own database's fault
+├── LedgerFull                  503  there is no room for another line
+├── Died                        500  the gate itself, under a call
 ├── StoreFailed                 503  that of what counts the limits
 └── Misconfigured               the owner's fault, told at the command line
 """
@@ -307,6 +309,23 @@ class StorageFailed(GateError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "5"}
+
+
+class LedgerFull(GateError):
+    status = 503
+    code = "ledger_full"
+    default = "The gate cannot keep a record of this call at the moment, so it does not take it."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
+
+
+class Died(GateError):
+    """Nobody hears of it but the ledger."""
+
+    code = "gate_died"
+    default = "The gate died under this call."
 
 
 class StoreFailed(GateError):

@@ -52,13 +52,13 @@ class Limiter(Protocol):
 
 
 class Upstream(Protocol):
-    async def installed(self, name: Name | None) -> InstalledModels:
+    async def installed(self, ask: Ask, name: Name | None) -> InstalledModels:
         """What the backend has, looked up anew if this name is not among it; without a name, what is known by now.
 
         Raises BackendFailed while nothing is known.
         """
 
-    def open(self, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[Answer]:
+    def open(self, caller: Caller, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[Answer]:
         """Ask, and wait for the head of a good answer; leaving early closes the connection. Raises BackendFailed."""
 
 
@@ -79,21 +79,21 @@ class Gateway:
         async with self._ledger.line(call) as line:
             line.endpoint = endpoints.known(call.method, call.path)
             with self._strangers.counted(call.peer):
-                caller = line.caller = await self._authenticate.caller(call.secrets)
+                caller = line.begun_by(await self._authenticate.caller(call.secrets))
             async with self._limiter.telling(caller, endpoints.tongue_of(call.path), door.tell) as turnstile:
                 endpoint, segment = endpoints.find(call.method, call.path)
                 may_ask(caller, endpoint)
                 body = await door.body(endpoint) if endpoint.takes in (Takes.JSON, Takes.FORM) else b""
                 line.bytes_in = len(body)
                 dialect = DIALECTS[endpoint.tongue]
-                asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment))
-                installed = await self._upstream.installed(wanted(caller, asked))
+                asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment, call.query))
+                installed = await self._upstream.installed(asked, wanted(caller, asked))
                 ask = line.ask = permit(caller, asked, installed)
+                door.tell(line.notices)
                 async with turnstile.admit(ask) as admission:
                     try:
                         upload = line.counted(door.upload(ask.most_bytes)) if endpoint.takes is Takes.BYTES else None
-                        with line.asking():
-                            async with self._upstream.open(ask, upload) as answer:
-                                await relay(answer, ask, dialect, door, line, partial(may_see, caller, installed))
+                        async with line.asking(), self._upstream.open(caller, ask, upload) as answer:
+                            await relay(answer, ask, dialect, door, line, partial(may_see, caller, installed))
                     finally:
                         admission.settle(line.usage, line.gpu_seconds)

@@ -84,7 +84,7 @@ SEGMENT = "{segment}"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row of the table of routes: a method and a path that Ollama serves and the gate knows."""
+    """One row of the table of routes: a method and a path that Ollama serves and the gate knows, or the gate's own."""
 
     method: str
     path: str
@@ -96,6 +96,10 @@ class Endpoint:
     usage_in: UsageIn = UsageIn.NOWHERE
     streams: bool | None = None
     """What an absent ``stream`` means; None where the endpoint never streams."""
+    own: bool = False
+    """The gate itself answers, at no cost to any limit; nothing of it is ever asked upstream."""
+    query: tuple[str, ...] = ()
+    """The parameters that one of the gate's own takes in its query. Everywhere else a query is not even looked at."""
 
 
 class Rule(enum.StrEnum):
@@ -251,6 +255,8 @@ class Plan:
     allowances: tuple[Allowance, ...] = ()
     """How much; those of everybody on the box are in every plan. That of each key may say nothing but how the limits
     that a key has of its own are taken."""
+    log_prompts: float | None = None
+    """For how many seconds what its callers ask is kept, word for word; None: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +296,8 @@ class Call:
     """Every credential that was presented, in order; more than one is a mistake."""
     peer: str = ""
     content_type: str = ""
+    query: str = field(default="", repr=False)
+    """The raw text behind the path's ``?``, as untrusted as the path. It never travels: see ``Endpoint.query``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +344,8 @@ class Ask:
     """Tokens of prompt and answer that it is taken to cost at the most, until that is known; see ``policy.cost``."""
     segment: str = ""
     """What stands in the path's ``{segment}``, checked."""
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What one of the gate's own endpoints is told beside its path, each parameter once; never sent to anybody."""
     parts: tuple[Part, ...] = field(default=(), repr=False)
     """A form's parts in order, without the one that names the model."""
     most_bytes: int | None = None
@@ -422,7 +432,10 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     exact: bool = True
-    """False marks a floor: the caller left or the answer broke off before the counts came."""
+    """False marks an estimate, and one that the truth never falls below: the caller left or the answer broke off before
+    the counts came, or the endpoint tells none."""
+    suspicious: bool = False
+    """What the backend told could not be, and stands here cut down to what could."""
     load_seconds: float | None = None
     prompt_seconds: float | None = None
     completion_seconds: float | None = None
@@ -449,6 +462,8 @@ class Outcome(enum.StrEnum):
     TRUNCATED = "truncated"
     GATE_FAILED = "gate_failed"
     """Our own mistake, or the gate was stopped under the call."""
+    LOST = "lost"
+    """The gate died under the call; what it cost at the least was found at the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,3 +496,9 @@ class Entry:
     """What the gate made different from what was asked, see ``Ask``."""
     prompt_cut: bool = False
     """The prompt reached the model's context length, so that Ollama may have dropped its beginning."""
+    cost: float | None = None
+    """In the owner's currency, at the prices of that time; None where the model has none."""
+    elsewhere: float | None = None
+    """What as many tokens would have cost at the reference price; None where there is none."""
+    watt_hours: float | None = None
+    """None where nobody has said what the GPU draws."""

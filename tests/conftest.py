@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from proxy.bootstrap.opening import gate as open_over
 from proxy.bootstrap.storage import Records, records
 from proxy.config.settings import Settings
 from proxy.vocabulary import Entry
+from tests.fakes.eventually import eventually
 from tests.fakes.raw_client import RawClient, Told
 from tests.fakes.upstream import RecordingUpstream, recording
 
@@ -69,6 +71,15 @@ class Gate:
         """The next entry that nobody has looked at."""
         return await self.heard.next()
 
+    async def written(self, count: int) -> list[Entry]:
+        """What is in the book, once there are so many entries."""
+
+        async def look() -> list[Entry] | None:
+            found = await self.kept.book.last(10_000)
+            return found if len(found) >= count else None
+
+        return await eventually(look, 10, f"{count} lines in the book")
+
     def get(self, path: str, *fields: str, method: str = "GET", key: str | None = None) -> bytes:
         return self.request(method, path, *fields, key=key)
 
@@ -102,9 +113,22 @@ async def upstream() -> AsyncIterator[RecordingUpstream]:
         yield upstream
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file at the newest schema, to be copied: to migrate takes longer than most tests do."""
+    folder = tmp_path_factory.mktemp("migrated")
+
+    async def migrate() -> None:
+        async with records(Settings(state_dir=folder)):
+            pass
+
+    asyncio.run(migrate())
+    return folder / "llamagate.db"
+
+
 @pytest.fixture
 async def open_gate(
-    upstream: RecordingUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    upstream: RecordingUpstream, tmp_path: Path, migrated: Path, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[OpenGate]:
     """Whatever a test does, each call has its one line in the book, and no key and no accident is in the log."""
     caplog.set_level(logging.DEBUG)
@@ -121,6 +145,9 @@ async def open_gate(
             "limits": {"concurrent": 1000},  # Nobody's limit, so that each call holds a place and must give it back.
         }
         settings = Settings(**{**defaults, **told})
+        if not (there := settings.state_dir / migrated.name).exists():
+            settings.state_dir.mkdir(parents=True, exist_ok=True)
+            shutil.copy(migrated, there)
         kept = await ended_last.enter_async_context(records(settings))
         heard = Heard()
         gate = await kept_open.enter_async_context(open_over(settings, kept, [heard]))

@@ -15,14 +15,18 @@ from proxy.auth.authenticator import Authenticator
 from proxy.backends.http import HttpBackend, Patience
 from proxy.backends.upstream import OneBackend
 from proxy.bootstrap import clocks
+from proxy.bootstrap.bookkeeping import Books, books
 from proxy.bootstrap.limiting import Counting, counting
 from proxy.bootstrap.storage import Records, pepper_of
 from proxy.config.settings import Settings
 from proxy.errors import Misconfigured
 from proxy.gateway import Gateway
 from proxy.ledger import Listener
-from proxy.ledger.line import Ledger
-from proxy.ledger.writer import GroupWriter
+from proxy.own import Own
+from proxy.own.answers import Answers
+from proxy.own.bounded import Bounded
+from proxy.own.key import OwnKey
+from proxy.own.usage import OwnUsage
 from proxy.policy.models import Name, canonical_pattern
 from proxy.policy.permit import Installed, read_tags
 from proxy.vocabulary import Backend, Plan
@@ -38,6 +42,7 @@ class Opened:
     counting: Counting
     plans: dict[str, Plan]
     """By their names. Whatever is put in here holds from the next call on."""
+    books: Books
 
 
 def desk_over(kept: Records, settings: Settings, office: LimitsOffice) -> Desk:
@@ -48,32 +53,39 @@ def desk_over(kept: Records, settings: Settings, office: LimitsOffice) -> Desk:
     return Desk(kept.keys, kept.book, settings.plan_table(), mint, clocks.now, canonical_pattern, office)
 
 
+def own_routes(settings: Settings, kept: Records, counts: Counting) -> dict[str, Own]:
+    """The routes that the gate answers itself, by their paths."""
+    return {
+        "/v1/key": OwnKey(counts.limiter, Bounded(time.monotonic)),
+        "/v1/usage": OwnUsage(kept.book, Bounded(time.monotonic), clocks.now, settings.time_zone),
+    }
+
+
 @asynccontextmanager
 async def gate(settings: Settings, kept: Records, listeners: Sequence[Listener]) -> AsyncIterator[Opened]:
     """The gate, open. Leaving it stops listening, lets calls end within the drain timeout, and writes every line.
 
     Raises Misconfigured where it cannot listen.
     """
-    async with counting(settings, kept.book) as counts:
+    async with books(settings, kept, listeners) as booked, counting(settings, kept.book) as counts:
         patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         backend = HttpBackend(Backend("ollama", settings.upstream), patience)
         upstream = OneBackend[Name, Installed](backend, read_tags, time.monotonic)
-        writer = GroupWriter(kept.book)
-        ledger = Ledger(writer, listeners, time.monotonic)
+        ledger = booked.ledger
         plans = settings.plan_table()
         authenticator = Authenticator(kept.keys, plans, pepper_of(settings), clock=time.monotonic, now=clocks.now)
         manners = Manners(
             settings.max_body, settings.body_timeout, settings.stall_timeout, origins=settings.cors_origins
         )
-        gateway = Gateway(counts.strangers, authenticator, counts.limiter, upstream, ledger)
+        answers = Answers(upstream, own_routes(settings, kept, counts))
+        gateway = Gateway(counts.strangers, authenticator, counts.limiter, answers, ledger)
         server = Server(FrontDoor(gateway, manners, now=clocks.now, new_id=clocks.new_call_id), manners)
-        writing = asyncio.create_task(writer.run())
         refreshing = asyncio.create_task(upstream.keep_fresh())
         try:
             listening = await _listen(server, settings)
             try:
                 port = listening.sockets[0].getsockname()[1]
-                yield Opened(await _standing(settings, kept, upstream, port), counts, plans)
+                yield Opened(await _standing(settings, kept, upstream, port), counts, plans, booked)
             finally:
                 listening.close()
                 server.pre_shutdown()
@@ -84,8 +96,7 @@ async def gate(settings: Settings, kept: Records, listeners: Sequence[Listener])
                 await ledger.settled()
         finally:
             refreshing.cancel()
-            writer.close()
-            await asyncio.wait([writing, refreshing])
+            await asyncio.wait([refreshing])
             await backend.close()
 
 

@@ -24,9 +24,8 @@ class Records:
     book: Book
 
 
-@asynccontextmanager
-async def records(settings: Settings) -> AsyncIterator[Records]:
-    """The database, open and at the newest schema. Raises Misconfigured."""
+def make_ready(settings: Settings) -> None:
+    """The state directory and the file of the database, for nobody's eyes but ours. Raises Misconfigured."""
     folder = settings.state_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -34,10 +33,16 @@ async def records(settings: Settings) -> AsyncIterator[Records]:
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise Misconfigured(f"{error.filename or folder} cannot be used: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def records(settings: Settings) -> AsyncIterator[Records]:
+    """The database, open and at the newest schema. Raises Misconfigured."""
+    make_ready(settings)
     engine = database.engine(settings.database)
     try:
         try:
-            await schema.upgrade(engine, folder / "schema.lock")
+            await schema.upgrade(engine, settings.state_dir / "schema.lock")
         except StorageFailed as error:
             raise Misconfigured(f"The database cannot be opened: {error.why}") from error
         yield Records(SqlKeyStore(engine), SqlBook(engine))

@@ -1,26 +1,34 @@
 """Implements ``admin.cli.tools.Tools`` with the real things."""
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from proxy.admin import control, reloading, remote
+from proxy import __version__
+from proxy.admin import control, reloading, remote, watching
+from proxy.admin.backup import Copied, copying
 from proxy.admin.cli.tools import DemoTeller, Standing
 from proxy.admin.desk import Desk
+from proxy.admin.refusals import NotDone
 from proxy.bootstrap import clocks, demo
 from proxy.bootstrap.limiting import office_elsewhere
 from proxy.bootstrap.opening import Opened, desk_over, gate
 from proxy.bootstrap.reloading import Reloading
 from proxy.bootstrap.signals import heeding_signals
-from proxy.bootstrap.storage import records
+from proxy.bootstrap.storage import make_ready, records
 from proxy.config import files
 from proxy.config.load import Loaded, load
 from proxy.config.settings import Settings
+from proxy.ledger.bookkeeping import close_all
 from proxy.policy.models import canonical_pattern
+from proxy.schema import database
+from proxy.schema.copying import Copying
 from proxy.telemetry import logs
 
 
@@ -64,8 +72,53 @@ class Workshop:
     async def reload(self, settings: Settings) -> reloading.Reloaded:
         return await reloading.reload(control.path_in(settings.state_dir))
 
+    def looks(self, settings: Settings) -> AsyncGenerator[watching.Look, None]:
+        return watching.looks(control.path_in(settings.state_dir), asyncio.sleep)
+
+    async def ledger_status(self, settings: Settings) -> watching.LedgerStatus:
+        return await watching.ledger_status(control.path_in(settings.state_dir))
+
+    async def backup(self, settings: Settings, file: Path, *, force: bool) -> Copied:
+        _refuse_without(database.file_of(settings.database))
+        async with _copied(settings) as there:
+            home, now = _home(settings), clocks.now()
+            return await copying.back_up(file, there, home, force=force, version=__version__, now=now)
+
+    async def restore(self, settings: Settings, file: Path) -> Copied:
+        make_ready(settings)
+        async with _copied(settings) as there:
+            copied = await copying.restore(file, there, _home(settings))
+        async with records(settings) as kept:
+            await close_all(kept.book, clocks.now())  # Their gate went on without this database.
+        return copied
+
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         await demo.demo(real, told, stay)
+
+
+def _refuse_without(file: str | None) -> None:
+    """SQLite would make one where there is none. Raises NotDone."""
+    try:
+        if file is not None:
+            os.close(os.open(file, os.O_RDWR))
+    except FileNotFoundError as error:
+        raise NotDone(f"There is nothing to back up: there is no {file}.") from error
+    except OSError as error:
+        raise NotDone(f"{file} cannot be used: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def _copied(settings: Settings) -> AsyncIterator[Copying]:
+    """The database as it stands, whatever its schema."""
+    engine = database.engine(settings.database)
+    try:
+        yield Copying(engine, settings.state_dir / "schema.lock")
+    finally:
+        await engine.dispose()
+
+
+def _home(settings: Settings) -> copying.Home:
+    return copying.Home(settings.state_dir, settings.pepper is not None)
 
 
 @asynccontextmanager
@@ -76,7 +129,11 @@ async def _asked_by_its_owner(settings: Settings, opened: Opened, again: Callabl
     async def reloaded(_: Mapping[str, object]) -> Mapping[str, object]:
         return reloading.told(reload())
 
-    handlers = {**remote.handlers(opened.counting.office), "reload": reloaded}
+    handlers = {
+        **remote.handlers(opened.counting.office),
+        **watching.handlers(opened.books, time.monotonic),
+        "reload": reloaded,
+    }
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reload)
     try:

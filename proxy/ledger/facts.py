@@ -26,6 +26,7 @@ def facts(entry: Entry) -> dict[str, Fact]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "exact": usage.exact,
+        "suspicious": usage.suspicious,
         "load_seconds": usage.load_seconds,
         "prompt_seconds": usage.prompt_seconds,
         "completion_seconds": usage.completion_seconds,
@@ -37,4 +38,7 @@ def facts(entry: Entry) -> dict[str, Fact]:
         "peer": entry.peer,
         "changes": ", ".join(entry.changes) or None,
         "prompt_cut": entry.prompt_cut,
+        "cost": entry.cost,
+        "elsewhere": entry.elsewhere,
+        "watt_hours": entry.watt_hours,
     }

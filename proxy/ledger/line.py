@@ -1,9 +1,10 @@
 """The ledger: a line is opened before anything can fail and closed on every way out, whatever happens in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 
 from proxy.errors import (
@@ -12,18 +13,30 @@ from proxy.errors import (
     BackendRefused,
     ClientGone,
     ClientStalled,
+    Died,
     GateError,
+    LedgerFull,
     Refused,
+    StorageFailed,
     TooManyFailures,
     Truncated,
 )
-from proxy.ledger import Listener
-from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Upload, Usage, UsageIn
+from proxy.ledger import Listener, Running
+from proxy.ledger.prompts import LOGGED, kept_for
+from proxy.ledger.steps import Done, Step, Told
+from proxy.ledger.under_way import Stage, UnderWay
+from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Takes, Upload, Usage, UsageIn
 
 UNKNOWN = "unknown"
 """The endpoint of a call whose path is not in the table; the path itself is anybody's text and is not kept."""
 
 LONGEST_NAME = 128
+
+SLACK_SECONDS = 1.0
+"""By which the phases that a backend tells may be longer than the time that it was seen at work."""
+
+GOES_ON_SECONDS = 5.0
+"""Between two looks at what calls under way have cost so far."""
 
 
 class Metered(Protocol):
@@ -31,30 +44,72 @@ class Metered(Protocol):
     def usage(self) -> Usage: ...
 
 
-class Writer(Protocol):
-    """Keeps entries where they outlive the process."""
+class Keeper(Protocol):
+    """Keeps steps where they outlive the process."""
 
-    async def keep(self, entry: Entry) -> None:
-        """Return once the entry is kept, or is sure to be tried again. Does not raise."""
+    @property
+    def full(self) -> bool:
+        """Whether no other call should begin."""
+
+    def note(self, step: Step) -> None:
+        """Keep a step that nobody waits for."""
+
+    async def keep(self, step: Step) -> None:
+        """Return once the step is kept, or is sure to be tried again. Does not raise."""
+
+
+Pause = Callable[[float], Awaitable[None]]
+
+
+class Prompts(Protocol):
+    """Keeps what is asked, word for word, for callers whose plan says so and who are told."""
+
+    def log(
+        self,
+        call_id: str,
+        at: datetime,
+        user: str | None,
+        keep_seconds: float,
+        endpoint: str,
+        body: bytes | None,
+        *,
+        length: int | None = None,
+    ) -> None:
+        """Without a body, as for forms and raw transfers, its length is all that is told. Never waits or raises."""
+
+
+Finish = Callable[[Entry], Entry]
+"""What every entry is given before it is kept, such as its price. Must be quick and must not raise."""
 
 
 class Line:
     """What is known of one call while it goes on. The story fills it in as it learns."""
 
-    def __init__(self, call: Call, clock: Clock) -> None:
+    def __init__(
+        self, call: Call, peer: str, clock: Clock, keeper: Keeper, finish: Finish, prompts: Prompts | None = None
+    ) -> None:
         self.call = call
+        self.peer = peer
+        """The client's address, as it is kept."""
+        self._keeper = keeper
+        self._finish = finish
+        self._prompts = prompts
+        self._told: Entry | None = None
         self.caller: Caller | None = None
         self.endpoint: Endpoint | None = None
         self.ask: Ask | None = None
         self.meter: Metered | None = None
         self.prompt_cut = False
+        self.most_prompt: int | None = None
+        """Tokens that the model which answers can hold; None where nobody has said."""
         self.failure: GateError | None = None
         """Why the answer broke off, noted at once: closing the connection cancels the call, and would hide it."""
         self.told_all = False
-        """The client has the last words of a stream, and only its formal end is missing."""
+        """The client has the last words, and only the formal end of the answer is missing."""
         self._asked = False
         self._failed_first = False
-        self._busy = 0.0
+        self._asked_at: float | None = None
+        self._busy: float | None = None
         self.bytes_in = 0
         self.bytes_out = 0
         self._status: int | None = None
@@ -62,13 +117,39 @@ class Line:
         self._opened = clock()
         self._first_byte: float | None = None
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
+    def begun_by(self, caller: Caller) -> Caller:
+        """From here on the call is in the ledger, whatever happens. Gives the caller back."""
+        self.caller = caller
+        call = self.call
+        self._keeper.note(
+            Running(
+                id=call.id,
+                at=call.at,
+                endpoint=self._path,
+                user=caller.user,
+                team=caller.team,
+                key_id=caller.key_id,
+                plan=caller.plan.name,
+                peer=self.peer,
+            )
+        )
+        return caller
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
         """The backend may be at work on it from here on, so that its prompt costs at the least what is known of it.
 
-        What it fails at before it has said anything is charged to nobody, though it may have cost something.
+        It is asked once the ledger knows. What it fails at before it has said anything is charged to nobody, though it
+        may have cost something.
         """
-        self._asked, asked_at = True, self._clock()
+        self._asked = True
+        try:
+            await self._keeper.keep(Told(self.closed(Outcome.LOST, Died())))
+        except asyncio.CancelledError:
+            self._asked = False
+            raise
+        self._asked_at = self._clock()
+        self._log_prompt()
         try:
             yield
         except (BackendDown, BackendRefused):
@@ -78,7 +159,66 @@ class Line:
             self._failed_first = not self.begun
             raise
         finally:
-            self._busy = self._clock() - asked_at
+            self._busy = self.busy_seconds
+
+    @property
+    def notices(self) -> Mapping[str, str]:
+        """What the caller has to be told of what is kept of this call, in header fields."""
+        kept = self._prompt_kept_seconds
+        return {} if kept is None else {LOGGED: kept_for(kept)}
+
+    @property
+    def _prompt_kept_seconds(self) -> float | None:
+        """For how long what was asked is kept word for word; None where it is not."""
+        if self._prompts is None or self.caller is None or self.ask is None:
+            return None
+        return None if self.ask.endpoint.takes is Takes.NOTHING else self.caller.plan.log_prompts
+
+    def _log_prompt(self) -> None:
+        kept, ask = self._prompt_kept_seconds, self.ask
+        if self._prompts is None or kept is None or ask is None:
+            return
+        is_text = ask.endpoint.takes is Takes.JSON
+        user = None if self.caller is None else self.caller.user
+        body = ask.body
+        length = len(body) if body is not None else self.bytes_in
+        self._prompts.log(self.call.id, self.call.at, user, kept, self._path, body if is_text else None, length=length)
+
+    async def tells(self, status: int) -> None:
+        """The client is about to hear what a good answer cost, though not the last of it."""
+        entry = replace(self.closed(Outcome.LOST, Died()), status=status)
+        await self._keeper.keep(Told(entry))
+
+    async def tells_all(self, status: int, last: int) -> None:
+        """The client is about to hear the last of a good answer, which has so many bytes: return once the ledger has
+        what all of it cost.
+        """
+        self._busy = self.busy_seconds
+        entry, first = self.closed(Outcome.SERVED, None), self._first_byte
+        self._told = replace(
+            entry,
+            status=status,
+            bytes_out=self.bytes_out + last,
+            first_byte_seconds=entry.total_seconds if first is None else first,
+        )
+        await self._keeper.keep(Told(self._told))
+
+    def goes_on(self) -> None:
+        """Tell the ledger what it has cost so far, for the case that the gate dies under it."""
+        if self._asked and self._told is None:
+            self._keeper.note(Told(self.closed(Outcome.LOST, Died())))
+
+    def ended_as_told(self, entry: Entry) -> bool:
+        """Whether it has ended as the ledger has been told, which then has heard of that in a few words."""
+        told = self._told
+        if told is None or (told.outcome, told.usage, told.prompt_cut) != (
+            entry.outcome,
+            entry.usage,
+            entry.prompt_cut,
+        ):
+            return False
+        self._keeper.note(Done(entry.id, entry.bytes_out, entry.first_byte_seconds, entry.total_seconds))
+        return True
 
     def counted(self, upload: Upload) -> Upload:
         """The same upload, of which every byte that is passed on stands in this line."""
@@ -106,13 +246,35 @@ class Line:
 
     @property
     def usage(self) -> Usage:
+        if self.endpoint is not None and self.endpoint.usage_in is UsageIn.NOWHERE:
+            return Usage()  # Whatever becomes of it, there is nothing to estimate.
         if self._failed_first:
             return Usage(exact=False)
         if self.meter is not None:
-            return self.meter.usage
+            usage = self.meter.usage
+            if usage.phases_seconds is not None and _is_too_long(usage.phases_seconds, self.busy_seconds):
+                return replace(
+                    usage,
+                    exact=False,
+                    suspicious=True,
+                    load_seconds=None,
+                    prompt_seconds=None,
+                    completion_seconds=None,
+                )
+            most = self.most_prompt
+            if most is not None and not usage.exact and usage.prompt_tokens > most:
+                return replace(usage, prompt_tokens=most)
+            return usage
         if self._asked and self.ask is not None:
             return Usage(prompt_tokens=self.ask.prompt_floor, exact=False)
         return Usage()
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the backend has been at work on it so far."""
+        if self._busy is not None:
+            return self._busy
+        return 0.0 if self._asked_at is None else self._clock() - self._asked_at
 
     @property
     def gpu_seconds(self) -> float:
@@ -120,19 +282,51 @@ class Line:
         is_free = self.endpoint is None or self.endpoint.usage_in is UsageIn.NOWHERE
         if is_free or self._failed_first or not self._asked:
             return 0.0
-        phases = self.usage.phases_seconds
-        return self._busy if phases is None else phases
+        phases, busy = self.usage.phases_seconds, self.busy_seconds
+        return busy if phases is None or _is_too_long(phases, busy) else phases
+
+    def view(self) -> UnderWay | None:
+        """What it is doing now; None while nobody knows whose it is."""
+        caller, ask, usage = self.caller, self.ask, self.usage
+        if caller is None:
+            return None
+        return UnderWay(
+            id=self.call.id,
+            user=caller.user,
+            team=caller.team,
+            key_id=caller.key_id,
+            endpoint=self._path,
+            model=shown(ask.model) if ask and ask.model else None,
+            stage=self._stage,
+            seconds=self._clock() - self._opened,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            bytes_out=self.bytes_out,
+        )
+
+    @property
+    def _stage(self) -> Stage:
+        if self.meter is not None:
+            return Stage.ANSWERING
+        return Stage.WAITING if self._asked else Stage.ARRIVING
+
+    @property
+    def _path(self) -> str:
+        return self.endpoint.path if self.endpoint else UNKNOWN
 
     def closed(self, outcome: Outcome, error: GateError | None) -> Entry:
         """The entry that this line has become."""
+        return self._finish(self._closed(outcome, error))
+
+    def _closed(self, outcome: Outcome, error: GateError | None) -> Entry:
         caller, ask = self.caller, self.ask
         status = self._status
-        if status is None and error is not None and not isinstance(error, ClientGone):
+        if status is None and error is not None and not isinstance(error, (ClientGone, Died)):
             status = error.status
         return Entry(
             id=self.call.id,
             at=self.call.at,
-            endpoint=self.endpoint.path if self.endpoint else UNKNOWN,
+            endpoint=self._path,
             outcome=outcome,
             status=status,
             reason=error.reason if error else None,
@@ -148,7 +342,7 @@ class Line:
             total_seconds=self._clock() - self._opened,
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
-            peer=self.call.peer,
+            peer=self.peer,
             changes=ask.changes if ask else (),
             prompt_cut=self.prompt_cut,
         )
@@ -157,10 +351,32 @@ class Line:
 class Ledger:
     """Opens and closes lines, keeps each entry and tells the listeners."""
 
-    def __init__(self, writer: Writer, listeners: Sequence[Listener], clock: Clock) -> None:
-        self._writer = writer
+    def __init__(
+        self,
+        keeper: Keeper,
+        listeners: Sequence[Listener],
+        clock: Clock,
+        *,
+        finish: Finish = lambda entry: entry,
+        veil: Callable[[str], str] = str,
+        prompts: Prompts | None = None,
+        required: bool = True,
+    ) -> None:
+        """``veil`` gives an address as it may be kept; ``required`` says whether no call may begin for which there is
+        no room.
+        """
+        self._keeper = keeper
         self._listeners = listeners
         self._clock = clock
+        self._finish = finish
+        self._veil = veil
+        self._prompts = prompts
+        self._required = required
+        self.refused = 0
+        """Calls that were refused because there was no room for their lines, or no key could be looked up: they have
+        none."""
+        self.unsure = 0
+        """Calls that were let in all the same."""
         self._closing: set[asyncio.Task[None]] = set()
         self._open: set[Line] = set()
         self._none_open = asyncio.Event()
@@ -171,12 +387,14 @@ class Ledger:
     @asynccontextmanager
     async def line(self, call: Call) -> AsyncIterator[Line]:
         """One call's line. Leaving it waits until the entry is kept, even where the call is cancelled meanwhile."""
-        line = Line(call, self._clock)
+        line = Line(call, self._veil(call.peer), self._clock, self._keeper, self._finish, self._prompts)
         self._open.add(line)
         self._none_open.clear()
         outcome: Outcome = Outcome.GATE_FAILED
         error: GateError | None = GateError()
         try:
+            if self._keeper.full:
+                self._refuse()
             yield line
             outcome, error = Outcome.SERVED, None
         except GateError as raised:
@@ -194,8 +412,29 @@ class Ledger:
             self._open.discard(line)
             if not self._open:
                 self._none_open.set()
-            if not isinstance(error, TooManyFailures):  # Who only guesses shall not fill the disk with it.
-                await self._close(line.closed(outcome, error))
+            # Who only guesses shall not fill the disk, nor who comes while it is full or no key can be looked up.
+            is_nobodys = line.caller is None and isinstance(error, StorageFailed)
+            self.refused += is_nobodys
+            if not is_nobodys and not isinstance(error, (TooManyFailures, LedgerFull)):
+                await self._close(line, line.closed(outcome, error))
+
+    def _refuse(self) -> None:
+        if self._required:
+            self.refused += 1
+            raise LedgerFull
+        self.unsure += 1
+
+    async def watch(self, pause: Pause) -> None:
+        """Tell from time to time what the calls that go on have cost so far, for ever."""
+        while True:
+            await pause(GOES_ON_SECONDS)
+            for line in tuple(self._open):
+                line.goes_on()
+
+    @property
+    def open(self) -> tuple["Line", ...]:
+        """Calls that go on."""
+        return tuple(self._open)
 
     async def idle(self, patience: float) -> None:
         """Return once no call is going on any more, or after so many seconds."""
@@ -203,10 +442,12 @@ class Ledger:
             async with asyncio.timeout(patience):
                 await self._none_open.wait()
 
-    async def _close(self, entry: Entry) -> None:
+    async def _close(self, line: Line, entry: Entry) -> None:
         for listener in self._listeners:
             listener.recorded(entry)
-        keeping = asyncio.create_task(self._writer.keep(entry))
+        if line.ended_as_told(entry):
+            return
+        keeping = asyncio.create_task(self._keeper.keep(entry))
         self._closing.add(keeping)
         keeping.add_done_callback(self._closing.discard)
         await asyncio.shield(keeping)
@@ -217,9 +458,15 @@ class Ledger:
             await asyncio.wait(self._closing)
 
 
+def _is_too_long(phases: float, busy: float) -> bool:
+    """Whether a backend tells of more seconds than it has had."""
+    return phases > busy + SLACK_SECONDS
+
+
 def shown(name: str) -> str:
     """A model's name as it may be kept: a caller may have written anything there."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:LONGEST_NAME])
+    name = name[:LONGEST_NAME]
+    return name if name.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def outcome_of(error: GateError) -> Outcome:

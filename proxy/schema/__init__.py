@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.errors import StorageFailed
 
@@ -33,16 +33,11 @@ async def upgrade(engine: AsyncEngine, lock_file: Path) -> None:
     Raises StorageFailed.
     """
     try:
-        async with _alone(lock_file):  # Even to look: the first to open an SQLite file changes its mode.
+        async with alone(lock_file):  # Even to look: the first to open an SQLite file changes its mode.
             async with engine.connect() as connection:
                 if await connection.run_sync(_is_newest):
                     return
-            async with engine.begin() as connection:
-                if connection.dialect.name == "postgresql":
-                    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
-                else:
-                    # Python's sqlite3 begins no transaction for a CREATE: half a migration would stay behind.
-                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            async with changing(engine) as connection:
                 await connection.run_sync(_upgrade)
     except (SQLAlchemyError, CommandError, OSError) as error:
         raise StorageFailed from error
@@ -66,7 +61,20 @@ def _upgrade(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def _alone(lock_file: Path) -> AsyncIterator[None]:
+async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction in which tables may be made and changed, and nobody else's are at the same time."""
+    async with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+        else:
+            # Python's sqlite3 begins no transaction for a CREATE: half a migration would stay behind.
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+@asynccontextmanager
+async def alone(lock_file: Path) -> AsyncIterator[None]:
+    """Hold the lock by which processes on this machine wait for one another. Raises OSError."""
     descriptor = os.open(lock_file, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         # In a thread: whoever holds it may be another task of this very loop.

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 PRAGMAS = (
     "busy_timeout=5000",  # First: the others may have to wait too.
     "journal_mode=WAL",  # Readers (the command line) and the one writer (the gate) do not wait for one another.
-    "synchronous=NORMAL",  # In WAL mode a commit then survives the process, and only a power cut may undo the last.
+    "synchronous=FULL",  # What is committed is on the disk: the journal forgets it then. Lines come in groups.
 )
 
 

@@ -23,6 +23,7 @@ LEVELS = {
     Outcome.BACKEND_FAILED: logging.WARNING,
     Outcome.TRUNCATED: logging.WARNING,
     Outcome.GATE_FAILED: logging.ERROR,
+    Outcome.LOST: logging.ERROR,
 }
 
 Event = MutableMapping[str, Any]

@@ -116,7 +116,7 @@ async def test_keys_and_lines_outlive_the_gate(open_gate: OpenGate) -> None:
     told = await second.ask(second.get("/nowhere", key=first.key))
 
     assert 404 == told.status
-    assert [404, 404] == [entry.status for entry in await second.kept.book.last(10)]
+    assert [404, 404] == [entry.status for entry in await second.written(2)]
 
 
 async def test_the_gate_says_how_it_stands(gate: Gate, upstream: RecordingUpstream, tmp_path: Path) -> None:

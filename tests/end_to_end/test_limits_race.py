@@ -18,14 +18,15 @@ import pytest
 from proxy.admin.desk import Desk
 from proxy.bootstrap.workshop import Workshop
 from proxy.config.settings import Settings
-from proxy.ledger import Sum
+from proxy.ledger import Sum, Wanted
 from proxy.policy.cost import BYTES_PER_TOKEN, TEMPLATE
 from proxy.vocabulary import Limits, Tongue
 from tests.end_to_end.gate import Gate, opened
 from tests.fakes.answers import MESSAGES, MODEL, NATIVE_LINES, NDJSON, WHOLE
 from tests.fakes.databases import NewDatabase
+from tests.fakes.eventually import eventually
 from tests.fakes.raw_client import RawClient, Told
-from tests.fakes.redis import RedisServer, eventually
+from tests.fakes.redis import RedisServer
 from tests.fakes.upstream import LAST_CHUNK, RecordingUpstream, chunk, streaming, whole
 
 ROUNDS = 20
@@ -58,10 +59,10 @@ class House:
         """What the ledger has of each user, once it has that many calls."""
 
         async def written() -> list[Sum] | None:
-            sums = await self.desk.usage("user")
+            sums = await self.desk.usage(Wanted(("user",)))
             return sums if sum(one.calls for one in sums) >= calls else None
 
-        return {one.group: one for one in await eventually(written, 10, "a line for each call")}
+        return {one.groups[0]: one for one in await eventually(written, 10, "a line for each call")}
 
     def troubles(self) -> list[object]:
         """What any of the gates has had with Redis, or where it counts, if that is not what was wanted."""

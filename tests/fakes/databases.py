@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import files
 from pathlib import Path
@@ -45,6 +45,19 @@ class Postgres:
             stdout=subprocess.DEVNULL,
         )
 
+    def start(self) -> None:
+        self.run(
+            "pg_ctl", "-D", self._data, "-l", self.folder / "log", "-o", f"-h '' -k {self.folder} -F", "-w", "start"
+        )
+
+    def stop(self) -> None:
+        """At once: whoever is connected is cut off."""
+        self.run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
     def new_database(self) -> str:
         """The URL of an empty database."""
         name = f"test_{secrets.token_hex(8)}"
@@ -58,8 +71,8 @@ def package() -> Path:
     return Path(str(init.locate())).parent
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="llamagate-pg-"))  # Its socket needs a short path, pytest's are long.
     source, account = package(), None
     if os.geteuid() == 0:  # PostgreSQL will not run as root, and nobody may be unable to reach what root installed.
@@ -69,16 +82,28 @@ def postgres() -> Iterator[Postgres]:
         source = folder / source.name
         shutil.chown(folder, account)
     server = Postgres(source / "pginstall/bin", folder, account)
-    data, log = folder / "data", folder / "log"
     try:
-        server.run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "utf8", "--locale=C", "--no-sync")
-        server.run("pg_ctl", "-D", data, "-l", log, "-o", f"-h '' -k {folder} -F", "-w", "start")
+        server.run("initdb", "-D", folder / "data", "-A", "trust", "-U", "postgres", "-E", "utf8", "--locale=C", "-N")
+        server.start()
         try:
             yield server
         finally:
-            server.run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """For a test that stops it."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -202,15 +201,6 @@ def redis_servers() -> Iterator[NewRedis]:
         for server in made:
             server.kill()
             shutil.rmtree(server.folder)
-
-
-async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float, awaited: str) -> T:
-    """As ``until``, where the look is at something of this loop."""
-    over = time.monotonic() + seconds
-    while (found := await look()) is None:
-        if time.monotonic() > over:
-            pytest.fail(f"After {seconds:g} seconds still nothing: {awaited}")
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,18 @@
 """What the commands need, with nothing behind it."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from proxy.admin.backup import Copied
 from proxy.admin.cli.tools import DemoTeller, Standing
 from proxy.admin.desk import Desk
 from proxy.admin.office import LimitsOffice, Status, StoreOffice
 from proxy.admin.reloading import Reloaded
+from proxy.admin.watching import LedgerStatus, Look
 from proxy.auth import KeyStore
 from proxy.config.load import Loaded, load
 from proxy.config.settings import Settings
@@ -70,6 +72,8 @@ STANDING = Standing(
     state_dir=Path("/var/lib/llamagate"),
 )
 
+COPIED = Copied("0004", {"keys": 2, "calls": 1}, "backup")
+
 
 def office(store: MemoryStore) -> StoreOffice:
     """An office over this store, in process."""
@@ -97,6 +101,11 @@ class FakeTools:
     """In place of the one over the store."""
     reloaded: Reloaded = field(default_factory=Reloaded)
     reloads: list[Settings] = field(default_factory=list)
+    seen: tuple[Look, ...] = (Look(0.0), Look(1.0))
+    """What goes on, look by look."""
+    copied: Copied = COPIED
+    copies: list[tuple[Path, bool | None]] = field(default_factory=list)
+    """Backups, and whether one there was to be replaced; None for what was restored."""
 
     def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
         self.configs.append(config)
@@ -124,6 +133,30 @@ class FakeTools:
             raise self.fails
         self.reloads.append(settings)
         return self.reloaded
+
+    async def backup(self, settings: Settings, file: Path, *, force: bool) -> Copied:
+        if self.fails is not None:
+            raise self.fails
+        self.copies.append((file, force))
+        return self.copied
+
+    async def restore(self, settings: Settings, file: Path) -> Copied:
+        if self.fails is not None:
+            raise self.fails
+        self.copies.append((file, None))
+        return self.copied
+
+    async def looks(self, settings: Settings) -> AsyncGenerator[Look, None]:
+        if self.fails is not None:
+            raise self.fails
+        for look in self.seen:
+            yield look
+        raise KeyboardInterrupt  # By then whoever watches has had enough.
+
+    async def ledger_status(self, settings: Settings) -> LedgerStatus:
+        if self.fails is not None:
+            raise self.fails
+        return self.seen[-1].ledger
 
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         self.demos.append((real, stay))

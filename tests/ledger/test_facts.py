@@ -27,6 +27,8 @@ def test_an_entry_is_told_flat_and_in_utc() -> None:
         peer="127.0.0.1",
         changes=("num_ctx=dropped", "keep_alive=300"),
         prompt_cut=True,
+        cost=0.25,
+        elsewhere=1.5,
     )
 
     assert {
@@ -45,6 +47,7 @@ def test_an_entry_is_told_flat_and_in_utc() -> None:
         "prompt_tokens": 7,
         "completion_tokens": 3,
         "exact": False,
+        "suspicious": False,
         "load_seconds": 0.5,
         "prompt_seconds": 0.1,
         "completion_seconds": 0.2,
@@ -56,6 +59,9 @@ def test_an_entry_is_told_flat_and_in_utc() -> None:
         "peer": "127.0.0.1",
         "changes": "num_ctx=dropped, keep_alive=300",
         "prompt_cut": True,
+        "cost": 0.25,
+        "elsewhere": 1.5,
+        "watt_hours": None,
     } == facts(entry)
 
 

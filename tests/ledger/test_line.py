@@ -8,7 +8,10 @@ import pytest
 
 from proxy import errors
 from proxy.errors import BackendDown, BackendRefused, ClientGone, ClientStalled, GateError, Truncated
+from proxy.ledger import Running
+from proxy.ledger.bookkeeping import Fold
 from proxy.ledger.line import LONGEST_NAME, Ledger, Line, shown
+from proxy.ledger.steps import Done, Step, Told, written
 from proxy.policy.endpoints import find
 from proxy.vocabulary import Ask, Call, Caller, Entry, Outcome, Plan, Usage
 from tests.fakes.clock import FakeClock
@@ -22,18 +25,27 @@ ASK = Ask(CHAT, model="llama3.2:1b", stream=True, prompt_floor=7)
 
 
 class Kept:
-    """A ``Writer`` that is as slow as it is told to be."""
+    """A ``Keeper`` that is as slow as it is told to be."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.steps: list[Step] = []
+        self.full = False
         self.asked = asyncio.Event()
         self.may_write = asyncio.Event()
         self.may_write.set()
 
-    async def keep(self, entry: Entry) -> None:
+    def note(self, step: Step) -> None:
+        self.steps.append(step)
+
+    async def keep(self, step: Step) -> None:
         self.asked.set()
         await self.may_write.wait()
-        self.entries.append(entry)
+        self.steps.append(step)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What becomes of it all."""
+        return Fold().take([written(step).rstrip(b"\n") for step in self.steps])[0]
 
 
 class Heard:
@@ -62,7 +74,8 @@ class Desk:
         """The one entry of a call in which this happens."""
         try:
             async with self.ledger.line(CALL) as line:
-                happens(line)
+                if inspect.isawaitable(happening := happens(line)):
+                    await happening
         except (GateError, RuntimeError):
             assert self.kept.entries  # It was written before anybody could hear of it.
         (entry,) = self.kept.entries
@@ -118,8 +131,8 @@ WAYS_OUT: list[tuple[GateError, Outcome, int | None]] = [
     (Truncated(), Outcome.TRUNCATED, 502),
     (ClientGone(), Outcome.CLIENT_LEFT, None),
     (ClientStalled(), Outcome.CLIENT_STALLED, None),
-    (errors.StorageFailed(), Outcome.GATE_FAILED, 503),
     (errors.StoreFailed(), Outcome.GATE_FAILED, 503),
+    (errors.Died(), Outcome.GATE_FAILED, None),
     (errors.Misconfigured(), Outcome.GATE_FAILED, 500),
     (GateError(), Outcome.GATE_FAILED, 500),
 ]
@@ -128,7 +141,10 @@ WAYS_OUT: list[tuple[GateError, Outcome, int | None]] = [
 def test_every_error_is_a_way_out() -> None:
     kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, GateError)}
 
-    assert kinds - {errors.TooManyFailures} == {type(error) for error, _, _ in WAYS_OUT}  # It leaves none.
+    # These leave none, the last where it is not known who asks.
+    assert kinds - {errors.TooManyFailures, errors.LedgerFull, errors.StorageFailed} == {
+        type(error) for error, _, _ in WAYS_OUT
+    }
 
 
 @pytest.mark.parametrize(("error", "outcome", "status"), WAYS_OUT, ids=lambda case: type(case).__name__)
@@ -298,9 +314,9 @@ async def test_nothing_to_settle_is_settled(desk: Desk) -> None:
 async def test_whom_the_backend_heard_pays_at_least_the_prompt_unless_it_failed_before_its_first_byte(
     desk: Desk, error: Exception | None, usage: Usage
 ) -> None:
-    def happens(line: Line) -> None:
+    async def happens(line: Line) -> None:
         line.ask = ASK
-        with line.asking():
+        async with line.asking():
             if error:
                 raise error
 
@@ -316,9 +332,9 @@ async def test_what_was_never_asked_costs_nothing(desk: Desk) -> None:
 
 
 async def test_what_was_shown_before_the_backend_failed_is_paid(desk: Desk) -> None:
-    def happens(line: Line) -> None:
+    async def happens(line: Line) -> None:
         line.ask = ASK
-        with line.asking():
+        async with line.asking():
             line.meter = Meter(Usage(20, 5, exact=False))
             line.began(200)
             raise errors.BackendBrokeOff
@@ -333,10 +349,10 @@ async def test_what_was_shown_before_the_backend_failed_is_paid(desk: Desk) -> N
 async def test_the_gpu_is_paid_by_the_phases_or_by_the_time_that_the_backend_was_busy(
     desk: Desk, usage: Usage, seconds: float
 ) -> None:
-    def happens(line: Line) -> None:
+    async def happens(line: Line) -> None:
         line.endpoint, line.ask = CHAT, ASK
         desk.clock.seconds += 1.0
-        with line.asking():
+        async with line.asking():
             line.meter = Meter(usage)
             desk.clock.seconds += 3.0
         desk.clock.seconds += 1.0
@@ -345,9 +361,9 @@ async def test_the_gpu_is_paid_by_the_phases_or_by_the_time_that_the_backend_was
 
 
 async def test_what_has_no_tokens_costs_no_gpu(desk: Desk) -> None:
-    def happens(line: Line) -> None:
+    async def happens(line: Line) -> None:
         line.endpoint = TAGS
-        with line.asking():
+        async with line.asking():
             desk.clock.seconds += 3.0
 
     assert 0.0 == (await desk.one(happens)).gpu_seconds
@@ -362,9 +378,9 @@ async def test_who_only_guesses_has_no_line(desk: Desk) -> None:
 
 
 async def test_a_meter_knows_better_than_the_floor(desk: Desk) -> None:
-    def happens(line: Line) -> None:
+    async def happens(line: Line) -> None:
         line.ask = ASK
-        with line.asking():
+        async with line.asking():
             line.meter = Meter(Usage(20, 5, exact=False))
             raise ClientGone
 
@@ -400,3 +416,211 @@ async def test_the_ledger_is_idle_when_its_last_line_is_left(desk: Desk) -> None
 async def test_patience_with_open_calls_has_an_end(desk: Desk) -> None:
     async with desk.ledger.line(CALL):
         await desk.ledger.idle(0)
+
+
+BEGUN = Running("c1", NOON, "/api/chat", "alice", "lab", "k1", "default", peer="127.0.0.1")
+
+
+async def test_a_call_is_in_the_ledger_from_when_it_is_known_whose_it_is(desk: Desk) -> None:
+    async with desk.ledger.line(CALL) as line:
+        line.endpoint = CHAT
+
+        assert (CALLER, [BEGUN]) == (line.begun_by(CALLER), desk.kept.steps)
+
+
+async def test_the_backend_is_asked_once_the_ledger_knows_what_that_costs_at_the_least(desk: Desk) -> None:
+    desk.kept.may_write.clear()
+    asked: list[Line] = []
+
+    async def call() -> None:
+        async with desk.ledger.line(CALL) as line:
+            line.endpoint, line.ask = CHAT, ASK
+            line.begun_by(CALLER)
+            async with line.asking():
+                asked.append(line)
+
+    calling = asyncio.create_task(call())
+    await desk.kept.asked.wait()
+    before = len(asked)
+    desk.kept.may_write.set()
+    await calling
+    told = desk.kept.steps[1]
+
+    assert (0, 1) == (before, len(asked))
+    assert isinstance(told, Told)
+    assert (Outcome.LOST, "gate_died", None) == (told.entry.outcome, told.entry.reason, told.entry.status)
+    assert ("llama3.2:1b", Usage(7, exact=False)) == (told.entry.model, told.entry.usage)
+
+
+async def test_a_call_that_is_given_up_before_the_backend_is_asked_costs_nothing(desk: Desk) -> None:
+    desk.kept.may_write.clear()
+
+    async def call() -> None:
+        async with desk.ledger.line(CALL) as line:
+            line.ask = ASK
+            async with line.asking():
+                pass
+
+    calling = asyncio.create_task(call())
+    await desk.kept.asked.wait()
+    calling.cancel()
+    await asyncio.sleep(0)
+    desk.kept.may_write.set()
+    await asyncio.wait([calling])
+
+    assert [Usage()] == [entry.usage for entry in desk.heard.entries]
+
+
+async def test_before_the_last_of_an_answer_the_ledger_has_all_of_it(desk: Desk) -> None:
+    async with desk.ledger.line(CALL) as line:
+        line.endpoint, line.ask = CHAT, ASK
+        line.begun_by(CALLER)
+        async with line.asking():
+            line.meter = Meter(Usage(20, 5))
+            await line.tells_all(200, 10)
+            told = desk.kept.steps[-1]
+            desk.clock.seconds += 2.0
+            line.began(200)
+            line.sends(10)
+    (entry,) = desk.heard.entries
+
+    assert isinstance(told, Told)
+    assert (Outcome.SERVED, 200, Usage(20, 5)) == (told.entry.outcome, told.entry.status, told.entry.usage)
+    assert Done("c1", 10, 2.0, 2.0) == desk.kept.steps[-1]
+    assert [replace(entry, gpu_seconds=told.entry.gpu_seconds)] == desk.kept.entries
+
+
+async def test_an_end_that_is_not_as_it_was_told_is_told_again(desk: Desk) -> None:
+    async def happens(line: Line) -> None:
+        line.ask = ASK
+        line.begun_by(CALLER)
+        async with line.asking():
+            line.meter = Meter(Usage(20, 5))
+            await line.tells_all(200, 10)
+            raise ClientGone
+
+    await desk.one(happens)
+
+    assert [Outcome.CLIENT_LEFT] == [entry.outcome for entry in desk.kept.entries]
+    assert desk.heard.entries == desk.kept.entries
+
+
+async def test_what_calls_under_way_have_cost_so_far_is_told_from_time_to_time(desk: Desk) -> None:
+    turns = asyncio.Semaphore(0)
+
+    async def pause(seconds: float) -> None:
+        await turns.acquire()
+
+    watching = asyncio.create_task(desk.ledger.watch(pause))
+    async with desk.ledger.line(CALL) as line, desk.ledger.line(replace(CALL, id="c2")):
+        line.ask = ASK
+        async with line.asking():
+            line.meter = Meter(Usage(7, 400, exact=False))
+            turns.release()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    watching.cancel()
+    told = [step.entry for step in desk.kept.steps if isinstance(step, Told)]
+
+    assert [("c1", Usage(7, exact=False)), ("c1", Usage(7, 400, exact=False))] == [(one.id, one.usage) for one in told]
+
+
+async def test_while_there_is_no_room_no_call_begins_and_none_leaves_a_line(desk: Desk) -> None:
+    desk.kept.full = True
+    with pytest.raises(errors.LedgerFull):
+        async with desk.ledger.line(CALL):
+            pytest.fail("It began.")
+
+    assert ([], [], 1) == (desk.kept.steps, desk.heard.entries, desk.ledger.refused)
+
+
+async def test_while_no_key_can_be_looked_up_nobody_leaves_a_line(desk: Desk) -> None:
+    with pytest.raises(errors.StorageFailed):
+        async with desk.ledger.line(CALL):
+            raise errors.StorageFailed
+
+    assert ([], [], 1) == (desk.kept.steps, desk.heard.entries, desk.ledger.refused)
+
+
+async def test_who_tells_what_it_cost_before_the_last_word_has_it_in_the_ledger_before_the_client_hears(
+    desk: Desk,
+) -> None:
+    async with desk.ledger.line(CALL) as line:
+        line.ask = ASK
+        line.begun_by(CALLER)
+        async with line.asking():
+            line.meter = Meter(Usage(20, 5))
+            await line.tells(200)
+            told = desk.kept.steps[-1]
+
+    assert isinstance(told, Told)
+    assert (Outcome.LOST, Usage(20, 5)) == (told.entry.outcome, told.entry.usage)
+
+
+async def test_a_floor_is_never_above_what_the_model_can_hold(desk: Desk) -> None:
+    async def happens(line: Line) -> None:
+        line.ask = ASK
+        async with line.asking():
+            line.meter, line.most_prompt = Meter(Usage(40_000, 5, exact=False)), 4096
+            raise ClientGone
+
+    assert Usage(4096, 5, exact=False) == (await desk.one(happens)).usage
+
+
+class Prompts:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, float, bytes | None]] = []
+
+    def log(
+        self,
+        call_id: str,
+        at: datetime,
+        user: str | None,
+        keep_seconds: float,
+        endpoint: str,
+        body: bytes | None,
+        *,
+        length: int | None = None,
+    ) -> None:
+        self.given.append((call_id, keep_seconds, body))
+
+
+@pytest.mark.parametrize("kept_seconds", [None, 3600.0])
+async def test_a_prompt_is_kept_where_the_plan_says_so_and_the_caller_is_told(kept_seconds: float | None) -> None:
+    prompts = Prompts()
+    ledger = Ledger(Kept(), [], FakeClock(), prompts=prompts)
+    async with ledger.line(CALL) as line:
+        line.ask = replace(ASK, fields={"model": b'"m"'})
+        line.begun_by(replace(CALLER, plan=Plan("default", log_prompts=kept_seconds)))
+        notices = line.notices
+        async with line.asking():
+            pass
+
+    assert ({"X-Llamagate-Prompt-Logged": "1h"} if kept_seconds else {}) == notices
+    assert ([("c1", 3600.0, b'{"model":"m"}')] if kept_seconds else []) == prompts.given
+
+
+async def test_an_owner_may_want_calls_without_room_for_their_lines() -> None:
+    kept = Kept()
+    kept.full = True
+    ledger = Ledger(kept, [], FakeClock(), required=False)
+    async with ledger.line(CALL):
+        pass
+
+    assert (1, 1, 0) == (len(kept.entries), ledger.unsure, ledger.refused)
+
+
+async def test_every_entry_is_finished_and_every_address_veiled_before_it_is_kept_or_heard_of() -> None:
+    kept, heard = Kept(), Heard()
+    ledger = Ledger(kept, [heard], FakeClock(), finish=lambda entry: replace(entry, cost=1.5), veil="veiled {}".format)
+    async with ledger.line(CALL) as line:
+        line.begun_by(CALLER)
+        async with line.asking():
+            pass
+
+    assert ["veiled 127.0.0.1"] == [step.peer for step in kept.steps if isinstance(step, Running)]
+    assert [1.5] == [entry.cost for entry in kept.entries]
+    assert ["veiled 127.0.0.1"] == [entry.peer for entry in kept.entries]
+    assert kept.entries == heard.entries

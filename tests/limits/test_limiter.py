@@ -543,3 +543,41 @@ async def test_where_nobody_keeps_count_everybody_is_let_in_and_told_nothing() -
 
     assert {} == gate.told
     assert ["c1", "c2"] == [claim_id for claim_id, _ in gate.store.settled]
+
+
+# What the gate answers itself.
+
+
+async def test_the_gates_own_routes_take_nothing_of_any_limit_and_tell_what_is_left() -> None:
+    caller = Caller("alice", "k1", Plan("p", allowances=(Allowance(Level.KEY, Limits(requests_per_minute=1)),)))
+    gate, own = Gate(), Ask(find("GET", "/v1/key")[0])
+    async with gate.call(caller):
+        pass
+    for _ in range(3):
+        async with gate.call(caller, own, Tongue.OPENAI):
+            assert "0" == gate.told["x-ratelimit-remaining-requests"]
+
+    assert (["c1"], 3) == ([claim.id for claim in gate.store.claims], gate.store.looks)
+
+
+async def test_the_gates_own_routes_are_answered_while_the_store_is_away() -> None:
+    caller = Caller("alice", "k1", Plan("p", allowances=(Allowance(Level.KEY, Limits(requests_per_minute=1)),)))
+    gate = Gate()
+    gate.store.fails = True
+    async with gate.call(caller, Ask(find("GET", "/v1/usage")[0])):
+        assert {} == gate.told
+    with pytest.raises(StoreFailed):
+        await gate.limiter.standings(caller)
+
+
+async def test_every_limit_of_a_caller_can_be_looked_at_those_of_some_models_too() -> None:
+    rows = (
+        Allowance(Level.KEY, Limits(requests_per_minute=2)),
+        Allowance(Level.USER, Limits(concurrent=3), models="gemma"),
+    )
+    gate, caller = Gate(), Caller("alice", "k1", Plan("p", allowances=rows))
+    async with gate.call(caller):
+        told = await gate.limiter.standings(caller)
+
+    assert [("key-requests", 1), ("user-concurrent", 3)] == [(one.name, one.left) for one in told]
+    assert [] == await gate.limiter.standings(Caller("bob", "k2", Plan("p")))

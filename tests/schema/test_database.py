@@ -15,7 +15,7 @@ async def test_sqlite_lets_readers_and_the_writer_pass_and_waits_for_others(tmp_
         ]
     await engine.dispose()
 
-    assert ["wal", 1, 5000] == told
+    assert ["wal", 2, 5000] == told
 
 
 @pytest.mark.parametrize(

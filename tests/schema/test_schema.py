@@ -3,6 +3,8 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from proxy import schema
 from proxy.auth import key_store_sql
 from proxy.errors import StorageFailed
-from proxy.ledger import sql
+from proxy.ledger import GROUPS, Wanted, sql
 from proxy.schema import database
 from proxy.vocabulary import Limits, Usage
+from tests.fakes.book import FakeBook
 from tests.fakes.databases import NewDatabase
 
-TABLES = {"alembic_version", "keys", "calls"}
+TABLES = {"alembic_version", "keys", "calls", "running", "journals", "quarters", "days", "about"}
 
 
 def declared() -> MetaData:
@@ -105,6 +108,46 @@ async def test_an_upgrade_keeps_what_was_written_before(engine: AsyncEngine, tmp
     assert ("k1", "alice", Limits()) == (key.id, key.user, key.limits)
     async with engine.connect() as connection:
         assert [] == await connection.run_sync(differences)
+
+
+OLD = {**CALL, "load_seconds": None}
+OLD_CALLS = [
+    {**OLD, "id": "o1", "at": "2026-03-01T12:59:59.999999+00:00", "load_seconds": 0.25},
+    {**OLD, "id": "o2", "at": "2026-03-01T12:45:00.000000+00:00", "exact": False},
+    {**OLD, "id": "o3", "at": "2026-03-01T12:44:59.999999+00:00", "user": None, "endpoint": "/api/tags"},
+    {**OLD, "id": "o4", "at": "2026-03-02T00:05:00.000000+00:00", "outcome": "refused", "prompt_tokens": 0},
+]
+
+
+async def test_an_upgrade_sums_up_what_was_written_before(engine: AsyncEngine, tmp_path: Path) -> None:
+    def before(connection: Connection) -> None:
+        command.upgrade(schema.config(connection), "0003")
+        connection.execute(Table("calls", MetaData(), autoload_with=connection).insert(), OLD_CALLS)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(before)
+    await schema.upgrade(engine, tmp_path / "lock")
+
+    upgraded = sql.SqlBook(engine)
+    for zone in ("UTC", "Asia/Tokyo"):  # By the days that are there, and by the quarters.
+        for by in ((), *((group,) for group in GROUPS), ("day", "user"), ("hour", "outcome")):
+            wanted = Wanted(by, time_zone=zone)
+            assert await FakeBook(*await upgraded.last(9)).sums(wanted) == await upgraded.sums(wanted)
+    quarter = datetime(2026, 3, 1, 12, 45, tzinfo=UTC)
+    told = await upgraded.sums(Wanted(since=quarter, until=quarter + timedelta(minutes=15)))
+    assert [(2, 1, 0.25)] == [(one.calls, one.estimated, one.load_seconds) for one in told]
+
+
+async def test_an_upgraded_book_goes_on_where_it_was(engine: AsyncEngine, tmp_path: Path) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(at_the_first_schema)
+    await schema.upgrade(engine, tmp_path / "lock")
+    upgraded = sql.SqlBook(engine)
+    (entry,) = await upgraded.last(1)
+    await upgraded.write([replace(entry, id="c2"), replace(entry, user="mallory")])
+
+    assert ["c1", "c2"] == [one.id for one in (await upgraded.since(0))[0]]
+    assert [2] == [one.calls for one in await upgraded.sums(Wanted(("day", "user")))]
 
 
 async def test_an_upgrade_can_be_undone_and_done_again(engine: AsyncEngine, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from proxy.limits.guard import OnFailure
 from proxy.vocabulary import Outcome, Tongue
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import WHOLE, question
-from tests.fakes.redis import NewRedis, RedisSentinels, RedisServer, eventually
+from tests.fakes.eventually import eventually
+from tests.fakes.redis import NewRedis, RedisSentinels, RedisServer
 from tests.fakes.redis_proxy import OpenProxy, RedisProxy, Weather
 from tests.fakes.upstream import RecordingUpstream, whole
 

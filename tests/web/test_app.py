@@ -9,6 +9,7 @@ import pytest
 
 from proxy.gateway import Gateway
 from proxy.ledger.line import Ledger
+from proxy.ledger.steps import Step
 from proxy.limits.limiter import Limiter
 from proxy.limits.memory import MemoryStore
 from proxy.limits.strangers import Strangers
@@ -170,9 +171,14 @@ class Absent:
 
 
 class Shelf:
-    """A ``Writer`` that keeps nothing."""
+    """A ``Keeper`` that keeps nothing."""
 
-    async def keep(self, entry: Entry) -> None:
+    full = False
+
+    def note(self, step: Step) -> None:
+        """It is on the shelf."""
+
+    async def keep(self, step: Step) -> None:
         """It is on the shelf."""
 
 

@@ -54,7 +54,8 @@ def test_an_allowed_page_may_read_the_answer_and_our_own_header_fields() -> None
 
     assert (PAGE, "Origin") == (told["Access-Control-Allow-Origin"], told["Vary"])
     assert {
-        "X-Request-Id", "X-Llamagate-Changed", "X-Llamagate-Prompt-Cut", "Retry-After", "Retry-After-Ms",
+        "X-Request-Id", "X-Llamagate-Changed", "X-Llamagate-Prompt-Cut", "X-Llamagate-Prompt-Logged",
+        "Retry-After", "Retry-After-Ms",
         "RateLimit", "RateLimit-Policy",
         "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
         "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",

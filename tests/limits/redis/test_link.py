@@ -11,7 +11,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from proxy.config.redis_url import redis_address
 from proxy.limits import StoreFailed
 from proxy.limits.redis.link import Link, Script, is_wrong_type
-from tests.fakes.redis import NewRedis, RedisNodes, RedisSentinels, RedisServer, eventually
+from tests.fakes.eventually import eventually
+from tests.fakes.redis import NewRedis, RedisNodes, RedisSentinels, RedisServer
 from tests.fakes.redis_proxy import NewAuthority, OpenProxy, Weather
 
 PATIENT_SECONDS = 10.0

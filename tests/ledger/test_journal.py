@@ -1,0 +1,263 @@
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.ledger import Mark, journal
+from proxy.ledger.journal import Journal, left_behind, locked, read, released, remove, segments
+from tests.fakes.eventually import eventually
+
+
+@asynccontextmanager
+async def opened(folder: Path, *, segment_bytes: int = 4096, most_bytes: int = 10**6) -> AsyncIterator[Journal]:
+    made = Journal(folder, most_bytes=most_bytes, segment_bytes=segment_bytes, again_seconds=0.001)
+    made.begin()
+    try:
+        yield made
+    finally:
+        await made.end()
+        made.close()
+
+
+def lines(count: int, size: int = 100) -> list[bytes]:
+    return [b"%06d %b\n" % (number, b"x" * (size - 8)) for number in range(count)]
+
+
+def bare(of: list[bytes]) -> list[bytes]:
+    return [line.rstrip(b"\n") for line in of]
+
+
+async def test_what_was_kept_is_on_disk_when_its_future_is_done(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        await kept.keep(b"one\n")
+
+        assert ([b"one"], Mark(2, 0)) == read(tmp_path / "j", Mark(), None, 10)
+        assert ([b"one"], Mark(1, 4)) == kept.read(Mark(), 10)
+
+
+async def test_lines_stay_in_order_over_many_segments(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        waits = [kept.keep(line) for line in lines(200)]
+        await asyncio.gather(*waits)
+
+        assert bare(lines(200)) == kept.read(Mark(), 1000)[0]
+        assert len(segments(tmp_path / "j")) >= 5
+    assert bare(lines(200)) == read(tmp_path / "j", Mark(), None, 1000)[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(9, 900), max_size=60), most=st.integers(1, 20))
+def test_reading_on_from_any_mark_leaves_nothing_out(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], most: int
+) -> None:
+    folder = tmp_path_factory.mktemp("journals") / "j"
+    said = [b"%b\n" % (b"x" * size) for size in sizes]
+
+    async def write() -> list[bytes]:
+        async with opened(folder, segment_bytes=1024) as kept:
+            for line in said:
+                kept.note(line)
+            await kept.keep(b"end\n")
+            found, mark = kept.read(Mark(), most)
+            while more := kept.read(mark, most)[0]:
+                found, mark = found + more, kept.read(mark, most)[1]
+            return found
+
+    there = asyncio.run(write())
+    found, mark = read(folder, Mark(), None, most)
+    while more := read(folder, mark, None, most)[0]:
+        found, mark = found + more, read(folder, mark, None, most)[1]
+
+    assert bare([*said, b"end\n"]) == there == found
+
+
+async def test_what_is_in_the_book_takes_no_room_any_more(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        await asyncio.gather(*map(kept.keep, lines(200)))
+        before = kept.size
+        _, mark = kept.read(Mark(), 150)
+        kept.forget(mark)
+
+        assert before > 20_000 > kept.size > 0
+        assert mark.segment == segments(tmp_path / "j")[0]
+        assert bare(lines(200)[150:]) == kept.read(mark, 1000)[0]
+
+
+async def test_it_is_full_when_too_much_waits_for_the_book_and_takes_more_all_the_same(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j", most_bytes=10_000) as kept:
+        await asyncio.gather(*map(kept.keep, lines(50)))
+        early = kept.full
+        await asyncio.gather(*map(kept.keep, lines(100)))
+        late = kept.full
+        kept.forget(kept.read(Mark(), 1000)[1])
+
+        assert (False, True, False) == (early, late, kept.full)
+
+
+async def test_a_line_that_is_longer_than_a_segment_is_told_as_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path / "j") as kept:
+        await kept.keep(b"x" * 5000 + b"\n")
+        await kept.keep(b"one\n")
+
+        assert ([b"one"], 1) == (kept.read(Mark(), 10)[0], kept.lost)
+    assert ["journal_lines_lost"] == [record.message for record in caplog.records]
+
+
+async def test_a_torn_line_was_never_there(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        await asyncio.gather(*map(kept.keep, lines(3)))
+    with (tmp_path / "j" / "00000001").open("r+b") as file:
+        file.seek(300)
+        file.write(b"half a li")
+
+    assert (bare(lines(3)), Mark(2, 0)) == read(tmp_path / "j", Mark(), None, 10)
+
+
+class Disk:
+    """Fails to write while it is told to, and tells how often it did."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = False
+        self.failed = threading.Event()
+        self._pwrite = os.pwrite
+        monkeypatch.setattr(os, "pwrite", self.pwrite)
+
+    def pwrite(self, file: int, text: bytes, at: int) -> int:
+        if self.fails:
+            self._pwrite(file, text[:3], at)
+            self.failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._pwrite(file, text, at)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async def look() -> bool | None:
+        return holds() or None
+
+    await eventually(look, 5, "the disk has been tried again")
+
+
+async def test_nobody_waits_for_a_disk_that_takes_nothing_and_it_is_written_once_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = Disk(monkeypatch)
+    async with opened(tmp_path / "j") as kept:
+        await kept.keep(b"before\n")
+        disk.fails = True
+        async with asyncio.timeout(5):
+            await kept.keep(b"during\n")
+            await kept.keep(b"still\n")
+        while_failing = kept.full, kept.read(Mark(), 10)[0]
+        disk.fails = False
+        await until(lambda: not kept.failing)
+
+        assert (True, [b"before"]) == while_failing
+        assert ([b"before", b"during", b"still"], False) == (kept.read(Mark(), 10)[0], kept.full)
+    assert ["journal_failed", "journal_works_again"] == [record.message for record in caplog.records]
+
+
+async def test_what_waits_for_the_disk_is_bounded_and_what_is_lost_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_WAITING", 20)
+    disk = Disk(monkeypatch)
+    async with opened(tmp_path / "j") as kept:
+        disk.fails = True
+        await asyncio.gather(*map(kept.keep, lines(35)))
+        await until(lambda: kept.lost == 15)
+        disk.fails = False
+        await until(lambda: not kept.failing)
+
+        assert bare(lines(35)[15:]) == kept.read(Mark(), 100)[0]
+
+
+async def test_what_no_disk_took_by_the_end_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    async with opened(tmp_path / "j") as kept:
+        disk.fails = True
+        await kept.keep(b"one\n")
+
+        assert [b"one"] == await kept.end()
+
+
+async def test_far_beyond_its_bound_it_takes_nothing_more_and_counts_that(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j", most_bytes=5_000) as kept:
+        for line in lines(300):
+            await kept.keep(line)
+
+        assert 10_000 <= kept.size <= 15_000
+        assert kept.lost == 300 - len(kept.read(Mark(), 1000)[0])
+
+
+async def test_a_system_that_gives_no_room_beforehand_gets_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    async with opened(tmp_path / "j") as kept:
+        await asyncio.gather(*map(kept.keep, lines(100)))
+
+        assert bare(lines(100)) == kept.read(Mark(), 1000)[0]
+
+
+async def test_the_next_segment_has_its_room_before_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path / "j") as kept:
+        monkeypatch.setattr(os, "posix_fallocate", _full_disk)
+        await asyncio.gather(*map(kept.keep, lines(60)))
+
+        assert (False, bare(lines(60))) == (kept.failing, kept.read(Mark(), 100)[0])
+
+
+def _full_disk(file: int, at: int, size: int) -> None:
+    if os.fstat(file).st_size < size:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_a_journal_is_left_behind_once_its_process_has_gone(tmp_path: Path) -> None:
+    async with opened(tmp_path / "journal" / "a") as kept:
+        await kept.keep(b"one\n")
+
+        assert [] == list(left_behind(tmp_path / "journal"))
+    found = list(left_behind(tmp_path / "journal"))
+
+    assert [tmp_path / "journal" / "a"] == [folder for folder, _ in found]
+    with pytest.raises(BlockingIOError):
+        locked(tmp_path / "journal" / "a")
+    for _, lock in found:
+        with released(lock):
+            pass
+    os.close(locked(tmp_path / "journal" / "a"))
+
+
+def test_where_there_are_no_journals_none_are_left_behind(tmp_path: Path) -> None:
+    assert [] == list(left_behind(tmp_path / "journal"))
+
+
+async def test_a_journal_can_be_removed(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        await asyncio.gather(*map(kept.keep, lines(100)))
+    remove(tmp_path / "j")
+
+    assert not (tmp_path / "j").exists()
+
+
+async def test_it_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    async with opened(tmp_path / "journal" / "j"):
+        assert 0o700 == (tmp_path / "journal" / "j").stat().st_mode & 0o777
+        assert {0o600} == {path.stat().st_mode & 0o777 for path in (tmp_path / "journal" / "j").iterdir()}
+
+
+async def test_it_can_be_brought_to_the_disk_itself(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        await kept.keep(b"one\n")
+        kept.sync()
