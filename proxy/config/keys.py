@@ -16,11 +16,12 @@ from pydantic.fields import FieldInfo
 
 from proxy.config.limits import AmountSettings
 from proxy.config.plans import KnobSettings
+from proxy.config.prices import PriceSettings
 from proxy.config.settings import Settings
 
 PREFIX = "LLAMAGATE_"
 SECRETS = ("database_url", "pepper", "redis_url")
-_SHOWN_WHERE_TOLD: tuple[type[BaseModel], ...] = (KnobSettings, AmountSettings)
+_SHOWN_WHERE_TOLD: tuple[type[BaseModel], ...] = (KnobSettings, AmountSettings, PriceSettings)
 """Tables of which most is left unsaid, and means nothing then."""
 _BARE = re.compile("[A-Za-z0-9_-]+")
 
@@ -106,7 +107,7 @@ def is_for_the_file(path: Path) -> bool:
 
 
 def told(table: BaseModel, above: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every key and its value; of knobs and limits only those that somebody has words for."""
+    """Every key and its value; of knobs, limits and prices only those that somebody has words for."""
     for name, field in type(table).model_fields.items():
         path, value = (*above, name), getattr(table, name)
         match _below(field):

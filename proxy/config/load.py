@@ -13,6 +13,7 @@ from pydantic_settings import PydanticBaseSettingsSource
 from proxy.config import keys, written
 from proxy.config.kinds import listed
 from proxy.config.layers import Environment, File, Flags, Layer, Mistake, Mistakes, SecretFiles
+from proxy.config.ledger import FOREVER
 from proxy.config.limits import NeedsRate
 from proxy.config.plans import NeedsOwner, setting_as_written
 from proxy.config.redis_url import OpenToAll
@@ -21,7 +22,8 @@ from proxy.vocabulary import Setting
 
 __all__ = ["Loaded", "Mistake", "Mistakes", "effective", "load"]
 
-_SIZES = ("max_body", "max_size")
+_SIZES = ("max_body", "max_size", "spool")
+_LENGTHS_OF_KEEPING = ("keep", "usage_log_keep")
 _CURES: Mapping[type, str] = {
     AsksItself: "another host or port than that of listen",
     NeedsOwner: "leave them out, or say owner = true in this plan if its keys are only for the owner of the box",
@@ -89,7 +91,7 @@ def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
 def _shown(name: str, value: Any) -> str:
     match value:
         case None:
-            return "(not set)"
+            return FOREVER if name in _LENGTHS_OF_KEEPING else "(not set)"
         case SecretStr():
             return "********"
         case bool():
@@ -147,7 +149,8 @@ def _canonical(settings: Settings, check: Callable[[str], str]) -> Settings:
         name: plan.model_copy(update={"models": tuple(map(check, plan.models)), "limits": plan.limits.canonical(check)})
         for name, plan in settings.plans.items()
     }
-    return settings.model_copy(update={"plans": plans, "limits": settings.limits.canonical(check)})
+    prices = {check(pattern): price for pattern, price in settings.prices.items()}
+    return settings.model_copy(update={"plans": plans, "limits": settings.limits.canonical(check), "prices": prices})
 
 
 def _explained(error: ValidationError, layers: Sequence[Layer]) -> Iterator[Mistake]:

@@ -17,12 +17,13 @@ from pydantic import (
 )
 
 from proxy.config import written
-from proxy.config.kinds import Octets, TimeZone, listed, lower, written_as
+from proxy.config.kinds import Octets, Seconds, TimeZone, listed, lower, written_as
 from proxy.config.limits import LimitSettings
 from proxy.vocabulary import KNOBS, Allowance, Knob, Plan, Pulls, Risk, Rule, Setting, Unit
 
 _REGISTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}(?::[0-9]{1,5})?")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
+_LONGEST_PROMPT_LOG = 90 * 86_400
 _AT_MOST = re.compile(r"at_most *= *(.+)")
 _PLAN_MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -108,6 +109,12 @@ def _namespace(text: str) -> str:
     return text.lower()
 
 
+def _prompt_time(seconds: float) -> float:
+    if not 0 < seconds <= _LONGEST_PROMPT_LOG:
+        raise ValueError("should be longer than nothing and 90d at the most")
+    return seconds
+
+
 class PullSettings(BaseModel):
     """What a plan that may manage models may pull."""
 
@@ -155,6 +162,11 @@ class PlanSettings(BaseModel):
         description="In which its days and months begin; without it, the gate's own.",
         examples=["Europe/Berlin"],
     )
+    log_prompts: Annotated[Seconds, AfterValidator(_prompt_time)] | None = Field(
+        default=None,
+        description="How long what its callers ask is kept, which they are told; without it, it is not kept.",
+        examples=["7d"],
+    )
     pull: PullSettings = Field(
         default=PullSettings(),
         description="What it may pull, if it may manage models.",
@@ -192,4 +204,5 @@ class PlanSettings(BaseModel):
             knobs=knobs,
             refuses_truncation=self.truncation == "refuse",
             allowances=self.limits.each(self.time_zone or time_zone) + everybodys,
+            log_prompts=self.log_prompts,
         )

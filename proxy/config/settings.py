@@ -22,8 +22,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from proxy.config.addresses import host_and_port, is_loopback, is_unspecified
 from proxy.config.kinds import Octets, Seconds, TimeZone, is_placeholder, listed, lower, whole
+from proxy.config.ledger import LedgerSettings
 from proxy.config.limits import EverybodySettings
 from proxy.config.plans import PlanSettings
+from proxy.config.prices import ElsewhereSettings, PriceSettings
 from proxy.config.redis_url import OpenToAll, is_open_to_all, redis_address
 from proxy.vocabulary import Plan, RedisAddress
 
@@ -198,6 +200,19 @@ class Settings(BaseSettings):
     time_zone: TimeZone = Field(
         default="UTC", description="In which days and months begin.", examples=["Europe/Berlin"]
     )
+    ledger: LedgerSettings = Field(
+        default=LedgerSettings(), description="What is kept of each call.", examples=['{ keep = "90d" }']
+    )
+    prices: dict[str, PriceSettings] = Field(
+        default_factory=dict,
+        description="What calls on the models of a pattern cost.",
+        examples=['"llama3.2:*" = { prompt = 0.10, completion = 0.40 }'],
+    )
+    elsewhere: ElsewhereSettings = Field(
+        default=ElsewhereSettings(),
+        description="What as many tokens would cost elsewhere.",
+        examples=["{ prompt = 2.50, completion = 10.00 }"],
+    )
     limits: EverybodySettings = Field(
         default=EverybodySettings(),
         description="How much everybody together may have.",
@@ -284,3 +299,17 @@ class Settings(BaseSettings):
         """The plans as the rest of the gate knows them."""
         everybodys = self.limits.everybodys(self.time_zone)
         return {name: plan.plan(name, self.time_zone, everybodys) for name, plan in self.plans.items()}
+
+    def price_table(self) -> dict[str, tuple[float, float, float]]:
+        """By model pattern, what a million tokens of prompts and of answers cost, and a second of the GPU."""
+        return {pattern: told.price for pattern, told in self.prices.items()}
+
+    @property
+    def reference_price(self) -> tuple[float, float] | None:
+        """What a million tokens of prompts and of answers cost elsewhere; None where nobody has said."""
+        return self.elsewhere.price
+
+    @property
+    def watts(self) -> float | None:
+        """What the GPU draws while it works; None where nobody has said."""
+        return None if self.ledger.watts is None else float(self.ledger.watts)

@@ -23,6 +23,8 @@ class Said:
     content_type: str = ""
     segment: str = ""
     """What stood in the path's one variable place."""
+    query: str = field(default="", repr=False)
+    """What stood behind the path's ``?``."""
 
 
 class Meter(Protocol):

@@ -6,7 +6,7 @@ A stream begins with an estimate of the prompt (``message_start``) and ends with
 from typing import Any
 
 from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in
+from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.whole import WholeMeter
 from proxy.vocabulary import Ask, Endpoint, Usage
@@ -44,7 +44,8 @@ class AnthropicDialect:
         )
 
     def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
-        return EventsMeter(ask.prompt_floor) if streamed else WholeMeter(ask.prompt_floor, usage_of)
+        bounds = bounds_of(ask, ask.fields.get("max_tokens", b"null"))
+        return EventsMeter(bounds) if streamed else WholeMeter(bounds, told_in)
 
     def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
         kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
@@ -62,9 +63,9 @@ class EventsMeter:
     rewrites = False
     content_type: str | None = None
 
-    def __init__(self, prompt_floor: int) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._blocks = Blocks()
-        self._tally = Tally(prompt_floor)
+        self._tally = Tally(bounds)
         self.complete = False
         self.failed = False
 
@@ -85,8 +86,8 @@ class EventsMeter:
             case "content_block_delta":
                 self._tally.pieces += 1
             case "message_delta":
-                if usage := usage_of(told):
-                    self._tally.tell(usage)
+                if counted := told_in(told):
+                    self._tally.tell(counted)
             case "message_stop":
                 self.complete = True
             case "error":
@@ -97,8 +98,8 @@ class EventsMeter:
         return self._tally.usage
 
 
-def usage_of(told: dict[str, Any]) -> Usage | None:
+def told_in(told: dict[str, Any]) -> Told | None:
     usage = told.get("usage")
     if not isinstance(usage, dict):
         return None
-    return Usage(prompt_tokens=count(usage.get("input_tokens")), completion_tokens=count(usage.get("output_tokens")))
+    return Told(usage.get("input_tokens"), usage.get("output_tokens"), spoke=bool(told.get("content")))

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in, seconds
+from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in, seconds
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.lists import only, without_paths
 from proxy.dialects.screen import Screen
 from proxy.dialects.transfers import TransferMeter
 from proxy.dialects.whole import EditedMeter, FreeMeter, WholeMeter
+from proxy.errors import NotUnderstood
 from proxy.vocabulary import Ask, Endpoint, ModelIn, Risk, Takes, Usage, UsageIn
 
 KNOWN = frozenset(
@@ -24,6 +25,9 @@ KNOWN = frozenset(
 PROMPT = ("prompt", "suffix", "system", "messages", "input")
 BESIDE = ("tools", "template", "context", "images")
 """What comes into a prompt too, if the model's template has it so."""
+ONLY_LOADED = ("load", "unload")
+"""Why an answer is done for which the model was not asked anything."""
+PHASES = ("load_duration", "prompt_eval_duration", "eval_duration")
 
 
 class OllamaDialect:
@@ -58,9 +62,10 @@ class OllamaDialect:
             return TransferMeter(ask.most_bytes, shows_all=ask.stream)
         if ask.endpoint.usage_in is UsageIn.NOWHERE:
             return FreeMeter()
+        bounds = bounds_of(ask, _options(ask).get("num_predict", b"null"))
         if streamed:
-            return LinesMeter(ask.prompt_floor)
-        return WholeMeter(ask.prompt_floor, usage_of if ask.endpoint.usage_in is UsageIn.DONE else _never)
+            return LinesMeter(bounds)
+        return WholeMeter(bounds, told_in if ask.endpoint.usage_in is UsageIn.DONE else _never)
 
     def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
         return strict_json.dump({"error": message})
@@ -77,8 +82,8 @@ class LinesMeter:
     rewrites = False
     content_type: str | None = None
 
-    def __init__(self, prompt_floor: int) -> None:
-        self._tally = Tally(prompt_floor)
+    def __init__(self, bounds: Bounds) -> None:
+        self._tally = Tally(bounds)
         self._screen = Screen()
         self._held = bytearray()
         self._too_long = False
@@ -118,8 +123,7 @@ class LinesMeter:
             self.failed = True
         elif told.get("done") is True:
             self.complete = True
-            if usage := usage_of(told):
-                self._tally.tell(usage)
+            self._tally.tell(told_in(told))
         elif _speaks(told):
             self._tally.pieces += 1
 
@@ -128,24 +132,41 @@ class LinesMeter:
         return self._tally.usage
 
 
-def usage_of(told: Mapping[str, Any]) -> Usage | None:
-    """The counts on a finished object; None where it was never finished (200 with ``"done":false`` occurs)."""
-    if told.get("done") is False:
-        return None
-    return Usage(
-        prompt_tokens=count(told.get("prompt_eval_count")),
-        completion_tokens=count(told.get("eval_count")),
-        load_seconds=seconds(told.get("load_duration")),
-        prompt_seconds=seconds(told.get("prompt_eval_duration")),
-        completion_seconds=seconds(told.get("eval_duration")),
+def told_in(told: Mapping[str, Any]) -> Told:
+    """The counts on a finished object. One of the embeddings of nothing has no vectors, and a rendered prompt no
+    answer."""
+    return Told(
+        told.get("prompt_eval_count"),
+        told.get("eval_count"),
+        _embedding(told) if "embeddings" in told else tuple(map(told.get, PHASES)),
+        spoke=_speaks(told),
+        idle=told.get("done_reason") in ONLY_LOADED or told.get("embeddings") == [] or "_debug_info" in told,
     )
+
+
+def _embedding(told: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The phases of embedding, of which only loading is told, and how long all took; nothing where that is left out."""
+    load, total = told.get("load_duration"), told.get("total_duration")
+    if total is None:
+        return None, None, None
+    begun = load if load is not None else 0
+    is_told = seconds(begun) is not None and seconds(total) is not None
+    return load, total - begun if is_told else total, None
+
+
+def _options(ask: Ask) -> Mapping[str, bytes]:
+    """Those of the request as it is sent; none where they are no object."""
+    try:
+        return strict_json.read_object(ask.fields.get("options", b"{}"), frozenset())
+    except NotUnderstood:
+        return {}
 
 
 def _speaks(told: Mapping[str, Any]) -> bool:
     said = told.get("message")
     if isinstance(said, dict):
         return bool(said.get("content") or said.get("thinking") or said.get("tool_calls"))
-    return bool(told.get("response") or told.get("thinking"))
+    return bool(said or told.get("response") or told.get("thinking"))
 
 
 def _never(_: Mapping[str, Any]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in
+from proxy.dialects import Meter, Said, Visible, queries, strict_json
+from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.lists import only
 from proxy.dialects.whole import EditedMeter, FreeMeter, WholeMeter
@@ -27,12 +27,16 @@ OPTIONS_KNOWN = frozenset({"include_usage"})
 PROMPT = ("prompt", "suffix", "messages", "input", "tools")
 TYPES = {400: "invalid_request_error", 401: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}
 DONE = b"[DONE]"
+ONLY_LOADED = ("load", "unload")
+"""Ollama's own reasons for an answer's end, where the model was not asked anything."""
 
 
 class OpenAIDialect:
     """``/v1/*`` but for Anthropic's part of it."""
 
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
+        if endpoint.own:
+            return Ask(endpoint, query=queries.read(said.query, endpoint.query))
         if endpoint.takes is not Takes.JSON:
             return Ask(endpoint, model=said.segment)
         fields = strict_json.read_object(said.body, KNOWN)
@@ -52,9 +56,10 @@ class OpenAIDialect:
             return EditedMeter(only(visible, "data", "id"))
         if ask.endpoint.usage_in is UsageIn.NOWHERE:
             return FreeMeter()
+        bounds = bounds_of(ask, ask.fields.get("max_tokens", b"null"))
         if streamed:
-            return ChunksMeter(ask.prompt_floor, hides_usage=ask.hides_usage)
-        return WholeMeter(ask.prompt_floor, usage_of)
+            return ChunksMeter(bounds, hides_usage=ask.hides_usage)
+        return WholeMeter(bounds, told_in)
 
     def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
         kind = counts or TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
@@ -84,9 +89,9 @@ class ChunksMeter:
 
     content_type: str | None = None
 
-    def __init__(self, prompt_floor: int, *, hides_usage: bool) -> None:
+    def __init__(self, bounds: Bounds, *, hides_usage: bool) -> None:
         self._blocks = Blocks()
-        self._tally = Tally(prompt_floor)
+        self._tally = Tally(bounds)
         self._hides = hides_usage
         self.complete = False
         self.failed = False
@@ -115,9 +120,10 @@ class ChunksMeter:
             self.failed = True
             return event.raw
         choices, usage = told.get("choices"), told.get("usage")
-        if isinstance(choices, list) and any(map(_speaks, choices)):
+        if _spoken(choices):
             self._tally.pieces += 1
-        if (counted := usage_of(told)) and (counted.prompt_tokens or counted.completion_tokens):
+        counted = told_in(told)
+        if counted and (counted.idle or not counted.says_nothing):
             self._tally.tell(counted)  # The last that is not all zeros is the truth.
         if not self._hides or "usage" not in told:
             return event.raw
@@ -128,19 +134,31 @@ class ChunksMeter:
         return self._tally.usage
 
 
-def usage_of(told: Mapping[str, Any]) -> Usage | None:
-    usage = told.get("usage")
+def told_in(told: Mapping[str, Any]) -> Told | None:
+    usage, choices = told.get("usage"), told.get("choices")
     if not isinstance(usage, dict):
         return None
-    return Usage(
-        prompt_tokens=count(usage.get("prompt_tokens")), completion_tokens=count(usage.get("completion_tokens"))
+    return Told(
+        usage.get("prompt_tokens"), usage.get("completion_tokens"), spoke=_spoken(choices), idle=_only_loaded(choices)
     )
+
+
+def _only_loaded(choices: Any) -> bool:
+    """Whether there is a choice, and each says that the model was not asked."""
+    if not isinstance(choices, list) or not choices:
+        return False
+    return all(isinstance(one, dict) and one.get("finish_reason") in ONLY_LOADED for one in choices)
+
+
+def _spoken(choices: Any) -> bool:
+    """Whether one of them says anything. True stands for what is too long to be looked into."""
+    return any(map(_speaks, choices)) if isinstance(choices, list) else choices is True
 
 
 def _speaks(choice: Any) -> bool:
     if not isinstance(choice, dict):
         return False
-    said = choice.get("delta")
+    said = choice.get("delta") or choice.get("message")
     if not isinstance(said, dict):
         return bool(choice.get("text"))
     return any(said.get(name) for name in ("content", "reasoning", "reasoning_content", "tool_calls"))

@@ -7,7 +7,7 @@ repeats all that was said and the caller's own instructions and tools, so that o
 from typing import Any
 
 from proxy.dialects import Meter, Said, Visible, strict_json
-from proxy.dialects.counts import Tally, count, floor_of, length_of, object_in
+from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.openai import OpenAIDialect
 from proxy.dialects.whole import WholeMeter
@@ -42,7 +42,8 @@ class ResponsesDialect(OpenAIDialect):
         )
 
     def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
-        return ResponseMeter(ask.prompt_floor) if streamed else WholeMeter(ask.prompt_floor, usage_of)
+        bounds = bounds_of(ask, ask.fields.get("max_output_tokens", b"null"))
+        return ResponseMeter(bounds) if streamed else WholeMeter(bounds, told_in)
 
     def last_words(self, code: str, message: str, call_id: str) -> bytes:
         """``response.failed`` is the event for it, but OpenAI's own library passes that on like any other event, as it
@@ -70,9 +71,9 @@ class ResponseMeter:
     rewrites = False
     content_type: str | None = None
 
-    def __init__(self, prompt_floor: int) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._blocks = Blocks()
-        self._tally = Tally(prompt_floor)
+        self._tally = Tally(bounds)
         self.complete = False
         self.failed = False
 
@@ -97,8 +98,8 @@ class ResponseMeter:
             case "response.completed":
                 self.complete = True
                 response = told.get("response")
-                if isinstance(response, dict) and (usage := usage_of(response)):
-                    self._tally.tell(usage)
+                if isinstance(response, dict) and (counted := told_in(response)):
+                    self._tally.tell(counted)
             case "response.failed" | "error":
                 self.failed = True
             case str(kind) if kind.endswith(".delta"):
@@ -111,8 +112,15 @@ class ResponseMeter:
         return self._tally.usage
 
 
-def usage_of(response: dict[str, Any]) -> Usage | None:
-    usage = response.get("usage")
+def told_in(response: dict[str, Any]) -> Told | None:
+    """Zeros are true where nothing was said: without an ``input`` the model is only loaded, and no other word tells."""
+    usage, output = response.get("usage"), response.get("output")
     if not isinstance(usage, dict):
         return None
-    return Usage(prompt_tokens=count(usage.get("input_tokens")), completion_tokens=count(usage.get("output_tokens")))
+    spoke = any(map(_speaks, output)) if isinstance(output, list) else output is True
+    return Told(usage.get("input_tokens"), usage.get("output_tokens"), spoke=spoke, idle=not spoke)
+
+
+def _speaks(item: Any) -> bool:
+    """Whether an item of the output says anything; one that is no message is a thought or a tool call."""
+    return isinstance(item, dict) and (item.get("type") != "message" or bool(item.get("content")))

@@ -5,13 +5,14 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.counts import Tally, object_in
+from proxy.dialects.counts import Bounds, Tally, Told, object_in
 from proxy.vocabulary import Usage, joined
 
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that are held to find its counts, a batch of embeddings being the largest; beyond, a floor."""
 LONGEST_COUNTS = 4096
-"""Bytes of a member that may be counts; a longer one, such as a list of vectors, is not turned into objects."""
+"""Bytes of a member that may be counts; a longer one, such as a list of vectors, is not turned into objects, and True
+stands for it."""
 NO_ERROR = (b"null", b'""')
 """A response that did not fail says ``"error":null``."""
 
@@ -46,8 +47,8 @@ class WholeMeter:
     rewrites = False
     content_type: str | None = None
 
-    def __init__(self, prompt_floor: int, read: Callable[[dict[str, Any]], Usage | None]) -> None:
-        self._tally = Tally(prompt_floor)
+    def __init__(self, bounds: Bounds, read: Callable[[dict[str, Any]], Told | None]) -> None:
+        self._tally = Tally(bounds)
         self._read = read
         self._held = Held()
         self.complete = False
@@ -69,12 +70,12 @@ class WholeMeter:
             self.failed = True  # With a 200, as relays from elsewhere have it: the client shall hear a status.
             return b""
         small = {name: bytes(raw) for name, raw in members.items() if len(memoryview(raw)) <= LONGEST_COUNTS}
-        answer = object_in(joined(small)) or {}
+        answer = dict.fromkeys(members, True) | (object_in(joined(small)) or {})
         if answer.get("done") is False:
             return b""  # So Ollama ends what it could not finish, with a 200.
         self.complete = True
-        if usage := self._read(answer):
-            self._tally.tell(usage)
+        if told := self._read(answer):
+            self._tally.tell(told)
         return held
 
     @property

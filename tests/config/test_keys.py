@@ -1,8 +1,10 @@
 import pytest
 
 from proxy.config import keys
+from proxy.config.ledger import LedgerSettings
 from proxy.config.limits import AmountSettings, LevelSettings, LimitSettings
 from proxy.config.plans import KnobSettings, PlanSettings
+from proxy.config.prices import ElsewhereSettings, PriceSettings
 from proxy.config.settings import Settings
 
 SETTINGS = [
@@ -17,6 +19,10 @@ SETTINGS = [
     "plans lab limits models llama3.3:* concurrent",
     "plans lab limits user concurrent",
     "plans lab limits team models * tokens_per_day",
+    "ledger required",
+    "ledger usage_log_keep",
+    "prices llama3.2:* gpu_second",
+    "elsewhere prompt",
 ]
 BRANCHES = [
     "plans",
@@ -29,6 +35,10 @@ BRANCHES = [
     "plans lab limits user",
     "plans lab limits user models",
     "plans lab limits user models *",
+    "ledger",
+    "prices",
+    "prices llama3.2:*",
+    "elsewhere",
 ]
 NEITHER = [
     "listne",
@@ -37,6 +47,9 @@ NEITHER = [
     "limits user",
     "limits models * mode",
     "plans lab limits user mode",
+    "required",
+    "prices prompt x y",
+    "elsewhere gpu_second",
 ]
 
 
@@ -74,6 +87,9 @@ def test_a_plan_has_a_name() -> None:
         (LevelSettings, "plans lab limits user concurent"),
         (AmountSettings, "plans lab limits user models * concurrent"),
         (AmountSettings, "limits models * mode"),
+        (LedgerSettings, "ledger require"),
+        (PriceSettings, "prices * promt"),
+        (ElsewhereSettings, "elsewhere gpu_second"),
     ],
 )
 def test_a_key_stands_in_a_table_or_would(table: type, path: str) -> None:
@@ -82,6 +98,8 @@ def test_a_key_stands_in_a_table_or_would(table: type, path: str) -> None:
 
 def test_the_pattern_of_a_model_is_the_last_step() -> None:
     assert keys.is_pattern(("limits", "models", "*"))
+    assert keys.is_pattern(("prices", "*"))
+    assert not keys.is_pattern(("prices",))
     assert keys.is_pattern(("plans", "lab", "limits", "user", "models", ""))
     assert not keys.is_pattern(("limits", "models"))
     assert not keys.is_pattern(("limits", "models", "*", "concurrent"))
@@ -91,6 +109,9 @@ def test_the_pattern_of_a_model_is_the_last_step() -> None:
 
 def test_what_a_variable_cannot_spell_is_for_the_file() -> None:
     assert keys.is_for_the_file(("limits", "models"))
+    assert keys.is_for_the_file(("prices",))
+    assert keys.is_for_the_file(("prices", "gemma3", "prompt"))
+    assert not keys.is_for_the_file(("elsewhere", "prompt"))
     assert keys.is_for_the_file(("limits", "models", "gemma3", "concurrent"))
     assert keys.is_for_the_file(("plans", "lab", "limits", "team", "models", "gemma3", "x"))
     assert not keys.is_for_the_file(("plans", "lab", "models"))
@@ -114,6 +135,8 @@ def test_every_variable_is_that_of_a_setting() -> None:
         ("LLAMAGATE_LISTEN", "listne"),
         ("LLAMAGATE_LISTEN", "listen x"),
         ("LLAMAGATE_LIMITS__CONCURRENT", "limits"),
+        ("LLAMAGATE_LEDGER__REQUIRED", "ledger require"),
+        ("LLAMAGATE_ELSEWHERE__PROMPT", "elsewhere promt"),
         ("LLAMAGATE_LIMITS__CONCURRENT", "limit concurrent"),
         ("LLAMAGATE_PLANS__LAB__MODELS", "plans"),
         ("LLAMAGATE_PLANS__TWO__MODELS", "plans two"),
@@ -133,6 +156,14 @@ def test_what_stands_in_other_tables_was_not_meant_by_a_single_word() -> None:
 def test_every_setting_has_a_cure() -> None:
     for path, _ in keys.told(Settings()):
         assert keys.cure(path).startswith("for instance "), path
+
+
+def test_of_a_price_only_what_was_told_is_told_on_and_of_the_ledger_everything() -> None:
+    told = dict(keys.told(Settings.model_validate({"prices": {"*": {"prompt": 0}}})))
+
+    assert [("prices", "*", "prompt")] == [path for path in told if path[0] == "prices"]
+    assert 8 == len([path for path in told if path[0] == "ledger"])
+    assert {None} == {value for path, value in told.items() if path[0] == "elsewhere"}
 
 
 def test_of_limits_and_knobs_only_what_was_told_is_told_on() -> None:

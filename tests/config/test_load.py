@@ -103,6 +103,7 @@ def test_what_a_plan_says_of_pulls_and_knobs_is_read_and_shown() -> None:
         ("plans.lab.grants", "read, manage", "llamagate.toml"),
         ("plans.lab.truncation", "refuse", "llamagate.toml"),
         ("plans.lab.time_zone", "(not set)", "default"),
+        ("plans.lab.log_prompts", "(not set)", "default"),
         ("plans.lab.pull.registries", "hf.co", "llamagate.toml"),
         ("plans.lab.pull.namespaces", "library", "default"),
         ("plans.lab.pull.max_size", "1GiB", "environment LLAMAGATE_PLANS__LAB__PULL__MAX_SIZE"),
@@ -474,6 +475,117 @@ def test_the_patterns_of_limits_are_checked_and_made_canonical() -> None:
     ] == [(mistake.key, mistake.problem) for mistake in raised.value.mistakes]
 
 
+LEDGER = """
+    [ledger]
+    keep = "90d"
+    watts = 350
+    [prices."llama3.2:*"]
+    prompt = 0.10
+    completion = 0.0000004
+    [prices."*"]
+    gpu_second = 0
+    [elsewhere]
+    prompt = 2.5
+"""
+
+
+def test_what_is_said_of_the_ledger_and_of_prices_is_read_and_shown() -> None:
+    environment = {
+        "LLAMAGATE_LEDGER__REQUIRED": "false",
+        "LLAMAGATE_LEDGER__SPOOL": "1GiB",
+        "LLAMAGATE_LEDGER__USAGE_LOG_KEEP": "forever",
+        "LLAMAGATE_LEDGER__CURRENCY": "USD",
+        "LLAMAGATE_ELSEWHERE__COMPLETION": "10.00",
+    }
+    told = loaded(LEDGER, environment)
+    rows = [row for row in effective(told) if row[0].startswith(("ledger", "prices", "elsewhere"))]
+
+    assert [
+        ("ledger.required", "false", "environment LLAMAGATE_LEDGER__REQUIRED"),
+        ("ledger.spool", "1GiB", "environment LLAMAGATE_LEDGER__SPOOL"),
+        ("ledger.keep", "90d", "llamagate.toml"),
+        ("ledger.usage_log", "false", "default"),
+        ("ledger.usage_log_keep", "forever", "environment LLAMAGATE_LEDGER__USAGE_LOG_KEEP"),
+        ("ledger.hash_addresses", "false", "default"),
+        ("ledger.currency", "USD", "environment LLAMAGATE_LEDGER__CURRENCY"),
+        ("ledger.watts", "350", "llamagate.toml"),
+        ('prices."llama3.2:*".prompt', "0.1", "llamagate.toml"),
+        ('prices."llama3.2:*".completion', "4E-7", "llamagate.toml"),
+        ('prices."*".gpu_second', "0", "llamagate.toml"),
+        ("elsewhere.prompt", "2.5", "llamagate.toml"),
+        ("elsewhere.completion", "10.00", "environment LLAMAGATE_ELSEWHERE__COMPLETION"),
+    ] == rows
+    assert {"llama3.2:*": (0.1, 4e-07, 0.0), "*": (0.0, 0.0, 0.0)} == told.settings.price_table()
+
+
+def test_every_mistake_of_the_ledger_and_of_prices_is_told_at_once_with_what_would_be_right() -> None:
+    text = """
+        [ledger]
+        keep = "1m"
+        spool = "1KiB"
+        currency = "EUR 2"
+        watts = 0
+        requierd = true
+        [prices."llama3.2:*"]
+        prompt = -1
+        promt = 1
+        [prices]
+        gemma3 = 1
+    """
+    environment = {
+        "LLAMAGATE_LEDGER__USAGE_LOG": "sometimes",
+        "LLAMAGATE_LEDGER__HASH_ADDRESS": "true",
+        "LLAMAGATE_LEDGER": "x",
+        "LLAMAGATE_PRICES__GEMMA3__PROMPT": "1",
+        "LLAMAGATE_ELSEWHERE__PROMPT": "",
+    }
+    told = {mistake.key: (mistake.problem, mistake.cure) for mistake in mistakes(text, environment)}
+
+    assert {
+        "ledger.keep": ("should be an hour or more, or forever", "for instance 90d"),
+        "ledger.spool": ("should be greater than or equal to 1048576", "for instance 256MiB"),
+        "ledger.currency": ("should be 1 to 8 letters", "for instance EUR"),
+        "ledger.watts": ("should be a number above 0 and up to 1000000", "for instance 350"),
+        "ledger.requierd": ("is not a setting", "did you mean required?"),
+        'prices."llama3.2:*".prompt': ("should be a number from 0 to 1000000000", "for instance 0.10"),
+        'prices."llama3.2:*".promt': ("is not a setting", "did you mean prompt?"),
+        "prices.gemma3": (
+            "should be a table",
+            'for instance "llama3.2:*" = { prompt = 0.10, completion = 0.40 }',
+        ),
+        "LLAMAGATE_LEDGER__USAGE_LOG": (told["LLAMAGATE_LEDGER__USAGE_LOG"][0], "for instance true"),
+        "LLAMAGATE_LEDGER__HASH_ADDRESS": (
+            "is not a setting",
+            "did you mean LLAMAGATE_LEDGER__HASH_ADDRESSES?",
+        ),
+        "LLAMAGATE_LEDGER": ("is not a setting", told["LLAMAGATE_LEDGER"][1]),
+        "LLAMAGATE_PRICES__GEMMA3__PROMPT": ("cannot name the pattern of a model", "write it in the file"),
+        "LLAMAGATE_ELSEWHERE__PROMPT": ("should be a number from 0 to 1000000000", "for instance 2.50"),
+    } == told
+
+
+def test_the_patterns_of_prices_are_checked_and_made_canonical() -> None:
+    def check(pattern: str) -> str:
+        if not pattern or "!" in pattern:
+            raise ValueError(f"{pattern!r} is no pattern")
+        return pattern.lower().removesuffix(":latest")
+
+    def told(text: str) -> Loaded:
+        return load(text=text, file="f", environment={}, flags={}, read_secret=read_secret, check_pattern=check)
+
+    good = told('[prices."Gemma3:latest"]\nprompt = 1\n[prices.B]\nprompt = 2')
+    with pytest.raises(Mistakes) as raised:
+        told('[prices]\n"no!" = { prompt = 1 }\n"" = {}\ngemma3 = {}\n"gemma3:latest" = { prompt = 2 }')
+
+    assert ["gemma3", "b"] == list(good.settings.prices)
+    assert "f" == good.origins["prices.gemma3.prompt"]
+    assert [
+        ('prices."no!"', "'no!' is no pattern"),
+        ('prices.""', "'' is no pattern"),
+        ('prices."gemma3:latest"', "is the same pattern as 'gemma3'"),
+    ] == [(mistake.key, mistake.problem) for mistake in raised.value.mistakes]
+
+
 def test_a_redis_that_is_open_to_all_has_to_be_meant() -> None:
     (mistake,) = mistakes("", {"LLAMAGATE_REDIS_URL": "redis://redis.lan"})
 
@@ -488,7 +600,11 @@ VALUES = st.recursive(
         st.lists(inner, max_size=3),
         st.dictionaries(
             st.sampled_from(
-                ["", *"lab models cloud grants knobs pull num_ctx at_most limits user mode concurrent X".split()]
+                [
+                    "",
+                    *"lab models cloud grants knobs pull num_ctx at_most limits user mode concurrent X".split(),
+                    *"required spool keep watts prompt gpu_second".split(),
+                ]
             ),
             inner,
             max_size=3,
@@ -539,6 +655,12 @@ def test_whatever_the_file_says_it_is_settings_or_mistakes(tables: Mapping[str, 
                 "PLANS__A__LIMITS__USER__CONCURRENT",
                 "LIMITS__MODELS__A__CONCURRENT",
                 "LIMITS____",
+                "LEDGER",
+                "LEDGER__SPOOL",
+                "LEDGER__KEEP",
+                "LEDGER__WATTS",
+                "PRICES__A__PROMPT",
+                "ELSEWHERE__PROMPT",
                 "_",
                 "",
             ]

@@ -132,3 +132,14 @@ def test_only_a_knob_with_a_unit_can_have_a_most() -> None:
 def test_what_makes_no_sense_of_a_pull_is_refused(pull: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PlanSettings.model_validate({"pull": pull})
+
+
+def test_prompts_are_logged_only_where_a_plan_says_for_how_long() -> None:
+    assert PlanSettings().plan("lab").log_prompts is None
+    assert 7 * 86_400.0 == PlanSettings.model_validate({"log_prompts": "7d"}).plan("lab").log_prompts
+
+
+@pytest.mark.parametrize("time", ["0s", "91d", "90d1s", -1, True, "always"])
+def test_prompts_are_kept_for_no_time_that_makes_no_sense(time: object) -> None:
+    with pytest.raises(ValidationError):
+        PlanSettings.model_validate({"log_prompts": time})

@@ -227,3 +227,21 @@ def test_the_limits_of_everybody_are_in_every_plan_after_its_own() -> None:
         "lab": (replace(hows, time_zone="Asia/Tokyo"), own["lab"], everybodys),
         "two": (own["two"], everybodys),
     } == {name: plan.allowances for name, plan in settings.plan_table().items()}
+
+
+def test_what_things_cost_is_handed_over_in_plain_numbers() -> None:
+    settings = Settings.model_validate(
+        {
+            "prices": {"a": {"prompt": "0.1", "completion": 0.4}, "b": {"gpu_second": 1}},
+            "elsewhere": {"completion": "10.00"},
+            "ledger": {"watts": "350"},
+        }
+    )
+
+    assert {"a": (0.1, 0.4, 0.0), "b": (0.0, 0.0, 1.0)} == settings.price_table()
+    assert ((0.0, 10.0), 350.0) == (settings.reference_price, settings.watts)
+    assert ["a", "b"] == list(settings.price_table())
+
+
+def test_told_nothing_nothing_costs_anything() -> None:
+    assert ({}, None, None) == (Settings().price_table(), Settings().reference_price, Settings().watts)

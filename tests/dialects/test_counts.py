@@ -10,29 +10,36 @@ from proxy.dialects.counts import (
     LONGEST_WORD,
     MOST_SECONDS,
     MOST_TOKENS,
+    OVERSHOOT,
+    ROUNDS,
+    UNSEEN,
+    Bounds,
     Tally,
-    count,
+    Told,
+    bounds_of,
     floor_of,
     length_of,
     object_in,
     prompt_floor,
     seconds,
 )
-from proxy.vocabulary import Usage
+from proxy.policy import endpoints
+from proxy.vocabulary import Ask, Usage
 
-
-@pytest.mark.parametrize("told", [0, 1, 4096, MOST_TOKENS])
-def test_a_count_is_believed(told: int) -> None:
-    assert told == count(told)
-
-
-@pytest.mark.parametrize(
-    "told", [None, -1, MOST_TOKENS + 1, 10**30, True, False, "7", 7.0, float("inf"), float("nan"), [7], {"tokens": 7}]
+BOUNDS = Bounds(3, 100, 50)
+JSON = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=5),
+    lambda inner: some.lists(inner, max_size=2) | some.dictionaries(some.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
 )
-def test_what_is_no_count_is_none(told: Any) -> None:
-    found = count(told)
+TOLD = some.builds(Told, JSON, JSON, some.tuples(JSON, JSON, JSON), some.booleans(), some.booleans())
 
-    assert (0, int) == (found, type(found))
+
+def tallied(*told: Told, pieces: int = 0) -> Usage:
+    tally = Tally(BOUNDS, pieces)
+    for one in told:
+        tally.tell(one)
+    return tally.usage
 
 
 @pytest.mark.parametrize(
@@ -55,13 +62,124 @@ def test_a_floor_stays_below_what_english_costs(characters: int, tokens: int) ->
 
 
 def test_a_tally_is_a_floor_until_it_is_told() -> None:
-    tally = Tally(3)
+    tally = Tally(BOUNDS)
     tally.pieces += 2
     assert Usage(3, 2, exact=False) == tally.usage
 
-    tally.tell(Usage(1, 1))
-    tally.pieces += 1
-    assert Usage(1, 1) == tally.usage
+    tally.tell(Told(1, 2))
+    assert Usage(1, 2) == tally.usage
+
+
+def test_counts_up_to_their_bounds_are_exact() -> None:
+    assert Usage(100, 50) == tallied(Told(100, 50))
+    assert Usage(1, 0) == tallied(Told(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        (Told(101, 7), Usage(100, 7, exact=False, suspicious=True)),
+        (Told(11, 51), Usage(11, 50, exact=False, suspicious=True)),
+        (Told(10**30, 10**30), Usage(100, 50, exact=False, suspicious=True)),
+        (Told(-11, 7), Usage(3, 7, exact=False, suspicious=True)),
+        (Told(11, -7), Usage(11, 0, exact=False, suspicious=True)),
+    ],
+)
+def test_a_count_beyond_its_bound_is_cut_to_it_and_suspicious(told: Told, usage: Usage) -> None:
+    assert usage == tallied(told)
+
+
+@pytest.mark.parametrize("found", [True, False, "7", 7.0, float("inf"), float("nan"), [7], {"tokens": 7}])
+def test_what_is_no_count_is_as_good_as_none_and_suspicious(found: Any) -> None:
+    assert Usage(3, 0, exact=False, suspicious=True) == tallied(Told(found, 0))
+    assert Usage(11, 2, exact=False, suspicious=True) == tallied(Told(11, found), pieces=2)
+
+
+def test_a_count_of_a_prompt_that_is_left_out_is_a_floor_though_nobody_lied() -> None:
+    assert Usage(3, 7, exact=False) == tallied(Told(None, 7))
+    assert Usage(3, 7, exact=False) == tallied(Told(0, 7))
+
+
+@pytest.mark.parametrize("counts", [(None, None), (0, 0)])
+def test_zeros_are_true_where_the_model_was_not_asked_and_only_there(counts: tuple[Any, Any]) -> None:
+    assert Usage(0, 0) == tallied(Told(*counts, idle=True))
+    assert Usage(3, 0, exact=False) == tallied(Told(*counts))
+    assert Usage(3, 1, exact=False) == tallied(Told(*counts, spoke=True, idle=True))
+
+
+def test_a_count_below_the_pieces_that_were_seen_is_raised_to_them() -> None:
+    assert Usage(11, 3, exact=False) == tallied(Told(11, 2), pieces=3)
+    assert Usage(11, 3, exact=False) == tallied(Told(11), pieces=3)
+    assert Usage(11, 1, exact=False) == tallied(Told(11, spoke=True))
+
+
+def test_pieces_that_were_seen_are_not_cut_whatever_was_allowed() -> None:
+    assert Usage(11, 60) == tallied(Told(11, 60), pieces=60)
+    assert Usage(11, 60, exact=False, suspicious=True) == tallied(Told(11, 61), pieces=60)
+
+
+def test_a_count_that_falls_is_suspicious_and_one_that_rises_is_not() -> None:
+    assert Usage(11, 7) == tallied(Told(11, 5), Told(11, 7))
+    assert Usage(11, 7, exact=False, suspicious=True) == tallied(Told(11, 7), Told(11, 5))
+    assert Usage(11, 7, exact=False, suspicious=True) == tallied(Told(11, 5), Told(4, 7))
+    assert Usage(11, 7) == tallied(Told(11, 7), Told())
+
+
+def test_durations_are_kept_beside_the_counts() -> None:
+    told = Told(11, 7, (500_000_000, 1_000_000_000, None))
+
+    assert Usage(11, 7, load_seconds=0.5, prompt_seconds=1.0) == tallied(told)
+
+
+@pytest.mark.parametrize("wrong", [-1, "1", True, MOST_SECONDS * 10**9 + 1, float("nan"), [1]])
+def test_one_duration_that_cannot_be_makes_all_of_them_worthless(wrong: Any) -> None:
+    usage = tallied(Told(11, 7, (1, wrong, 2)))
+
+    assert Usage(11, 7, exact=False, suspicious=True) == usage
+    assert usage.phases_seconds is None
+
+
+@given(some.lists(TOLD, max_size=4), some.integers(0, 200))
+def test_whatever_stands_in_the_place_of_counts_they_stay_between_their_bounds(told: list[Told], pieces: int) -> None:
+    usage = tallied(*told, pieces=pieces)
+
+    assert 0 <= usage.prompt_tokens <= 100
+    assert pieces <= usage.completion_tokens <= max(50, pieces, 1)
+    assert {int} == {type(usage.prompt_tokens), type(usage.completion_tokens)}
+    assert not (usage.suspicious and usage.exact)
+    assert usage.phases_seconds is None or 0 <= usage.phases_seconds <= 3 * MOST_SECONDS
+
+
+def asked(path: str = "/api/chat", **told: Any) -> Ask:
+    return Ask(endpoints.find("POST", path)[0], **told)
+
+
+def test_bounds_are_by_what_was_reckoned_and_by_the_limit_that_was_sent() -> None:
+    ask = asked(prompt_floor=7, prompt_most=1000)
+
+    assert Bounds(7, 16_000 + UNSEEN, 100 + OVERSHOOT) == bounds_of(ask, b"100")
+
+
+@pytest.mark.parametrize("limit", [b"null", b"0", b"-1", b"-2", b"1.5", b'"7"', b"[]", b"", b"9" * 5000, b"\xff"])
+def test_what_limits_nothing_is_no_bound(limit: bytes) -> None:
+    assert Bounds(7, MOST_TOKENS, MOST_TOKENS) == bounds_of(asked(prompt_floor=7), limit)
+
+
+def test_no_bound_is_beyond_the_most_of_all() -> None:
+    assert Bounds(0, MOST_TOKENS, MOST_TOKENS) == bounds_of(asked(prompt_most=MOST_TOKENS), b"%d" % MOST_TOKENS)
+
+
+@pytest.mark.parametrize("path", ["/api/embed", "/api/embeddings", "/v1/embeddings"])
+def test_an_embedding_has_no_tokens_but_those_of_its_prompt(path: str) -> None:
+    assert 0 == bounds_of(asked(path)).completion_most
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+def test_where_ollama_may_search_the_web_an_answer_is_counted_as_often_as_it_asks_again(path: str) -> None:
+    once, often = asked(path, prompt_most=10), asked(path, prompt_most=10, fields={"tools": b"[]"})
+
+    assert ROUNDS * bounds_of(once, b"10").prompt_most == bounds_of(often, b"10").prompt_most
+    assert ROUNDS * bounds_of(once, b"10").completion_most == bounds_of(often, b"10").completion_most
 
 
 @pytest.mark.parametrize(

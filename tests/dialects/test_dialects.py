@@ -1,10 +1,14 @@
 """One suite for every meter, over every sample."""
 
+import json
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from proxy.dialects import Meter, Said
+from proxy.dialects.counts import MOST_TOKENS
 from proxy.dialects.screen import BEGINNING
 from proxy.dialects.table import DIALECTS
 from proxy.policy import endpoints
@@ -151,6 +155,39 @@ def test_what_cannot_be_read_passes_and_the_rest_is_read_on(sample: Sample, text
         (told.usage.prompt_tokens, told.usage.completion_tokens),
         told.complete,
     )
+
+
+JSON = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(max_size=5),
+    lambda inner: some.lists(inner, max_size=2) | some.dictionaries(some.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+COUNTS = re.compile(
+    rb'("(?:prompt_eval_count|eval_count|(?:total|load|prompt_eval|eval)_duration|usage'
+    rb'|(?:prompt|completion|input|output|total)_tokens)": ?)(?:[0-9]+|\{[^{}]*\})'
+)
+COUNTED = [sample for sample in SAMPLES if COUNTS.search(sample.content)]
+
+
+@given(some.data())
+def test_whatever_stands_in_the_place_of_counts_a_meter_stays_within_bounds(data: some.DataObject) -> None:
+    sample = data.draw(some.sampled_from(COUNTED))
+
+    def lied(match: re.Match[bytes]) -> bytes:
+        return match[1] + json.dumps(data.draw(JSON)).encode()
+
+    pieces = seen(sample.meter(), COUNTS.sub(rb"\1null", sample.content)).usage
+    usage = seen(sample.meter(hides_usage=sample in CHUNKS), COUNTS.sub(lied, sample.content)).usage
+
+    assert 0 <= usage.prompt_tokens <= MOST_TOKENS
+    assert pieces.completion_tokens <= usage.completion_tokens <= MOST_TOKENS
+    assert not (usage.suspicious and usage.exact)
+    assert usage.phases_seconds is None or 0 <= usage.phases_seconds
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_nothing_that_ollama_says_is_suspicious(sample: Sample) -> None:
+    assert not seen(sample.meter(), sample.content).usage.suspicious
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)

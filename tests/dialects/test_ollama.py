@@ -3,7 +3,8 @@ import tracemalloc
 
 import pytest
 
-from proxy.dialects import Said
+from proxy.dialects import Meter, Said
+from proxy.dialects.counts import MOST_TOKENS, OVERSHOOT, Bounds
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.ollama import LinesMeter, OllamaDialect
 from proxy.errors import NotUnderstood
@@ -12,6 +13,11 @@ from proxy.vocabulary import Ask, Usage
 from tests.dialects.recorded import SAMPLES, cut, seen
 
 DIALECT = OllamaDialect()
+
+
+def meter_for(fields: dict[str, bytes], path: str = "/api/chat", *, streamed: bool) -> Meter:
+    ask = Ask(endpoints.find("POST", path)[0], fields=fields, prompt_floor=3)
+    return DIALECT.meter(ask, streamed=streamed, visible=lambda _: True)
 
 
 def read(body: bytes, path: str = "/api/chat") -> Ask:
@@ -120,34 +126,35 @@ LAST = b'{"model":"m","done":true,"done_reason":"stop",%b}\n'
     ("counts", "usage"),
     [
         (b'"prompt_eval_count":11,"eval_count":7', Usage(11, 7)),
-        (b'"eval_count":7', Usage(0, 7)),
-        (b'"prompt_eval_count":-11,"eval_count":7', Usage(0, 7)),
-        (b'"prompt_eval_count":99999999999,"eval_count":7', Usage(0, 7)),
-        (b'"prompt_eval_count":true,"eval_count":"7"', Usage(0, 0)),
-        (b'"prompt_eval_count":1e3,"eval_count":[7]', Usage(0, 0)),
+        (b'"prompt_eval_count":11', Usage(11, 0)),
+        (b'"eval_count":7', Usage(3, 7, exact=False)),
+        (b'"prompt_eval_count":-11,"eval_count":7', Usage(3, 7, exact=False, suspicious=True)),
+        (b'"prompt_eval_count":99999999999,"eval_count":7', Usage(MOST_TOKENS, 7, exact=False, suspicious=True)),
+        (b'"prompt_eval_count":true,"eval_count":"7"', Usage(3, 0, exact=False, suspicious=True)),
+        (b'"prompt_eval_count":1e3,"eval_count":[7]', Usage(3, 0, exact=False, suspicious=True)),
         (
-            b'"load_duration":500000000,"prompt_eval_duration":1000000000,"eval_duration":2500000000',
-            Usage(load_seconds=0.5, prompt_seconds=1.0, completion_seconds=2.5),
+            b'"prompt_eval_count":1,"load_duration":500000000,"prompt_eval_duration":1000000000,"eval_duration":2500000000',
+            Usage(1, load_seconds=0.5, prompt_seconds=1.0, completion_seconds=2.5),
         ),
-        (b'"load_duration":-1,"prompt_eval_duration":"1","eval_duration":1e300', Usage()),
+        (b'"prompt_eval_count":1,"load_duration":-1,"eval_duration":9', Usage(1, exact=False, suspicious=True)),
     ],
 )
 def test_counts_and_durations_are_read_where_they_can_be_believed(counts: bytes, usage: Usage) -> None:
-    told = seen(LinesMeter(3), LAST % counts)
+    told = seen(LinesMeter(Bounds(3)), LAST % counts)
 
     assert (usage, True, False) == (told.usage, told.complete, told.failed)
 
 
 @pytest.mark.parametrize("done", [b'"true"', b"1", b"null", b"false"])
 def test_only_true_is_done(done: bytes) -> None:
-    told = seen(LinesMeter(3), b'{"done":%b,"eval_count":7}\n' % done)
+    told = seen(LinesMeter(Bounds(3)), b'{"done":%b,"eval_count":7}\n' % done)
 
     assert (Usage(3, 0, exact=False), False) == (told.usage, told.complete)
 
 
 def test_a_stream_is_counted_as_it_comes() -> None:
     (sample,) = (sample for sample in SAMPLES if sample.name == "chat-thinking-tools.ndjson")
-    meter = LinesMeter(3)
+    meter = LinesMeter(Bounds(3))
     counted = []
     for line in sample.content.splitlines(keepends=True):
         meter.feed(line)
@@ -164,13 +171,13 @@ def test_a_stream_is_counted_as_it_comes() -> None:
 def test_a_context_of_megabytes_is_read() -> None:
     line = LAST % (b'"eval_count":7,"context":[' + b"128006," * 300_000 + b"1]")
 
-    assert Usage(0, 7) == seen(LinesMeter(3), *cut(line, *range(0, len(line), 65_536))).usage
+    assert Usage(3, 7, exact=False) == seen(LinesMeter(Bounds(3)), *cut(line, *range(0, len(line), 65_536))).usage
 
 
 @pytest.mark.parametrize("size", [1 << 20, LONGEST_EVENT + 1])
 def test_a_line_too_long_to_hold_passes_unread_and_the_next_is_read(size: int) -> None:
     piece = b'{"done":true,"eval_count":1}'.ljust(size)
-    meter = LinesMeter(3)
+    meter = LinesMeter(Bounds(3))
     tracemalloc.start()
     for _ in range(3 * LONGEST_EVENT // size):
         assert piece == meter.feed(piece)
@@ -182,13 +189,75 @@ def test_a_line_too_long_to_hold_passes_unread_and_the_next_is_read(size: int) -
     meter.feed(b'{"done":true,"eval_count":2}\n')
     assert not meter.complete
     meter.feed(LAST % b'"eval_count":7')
-    assert (Usage(0, 7), True) == (meter.usage, meter.complete)
+    assert (Usage(3, 7, exact=False), True) == (meter.usage, meter.complete)
 
 
 def test_the_longest_line_is_read_however_it_comes() -> None:
     line = b'{"done":true}'.ljust(LONGEST_EVENT)
 
-    assert seen(LinesMeter(3), line + b"\n").complete
-    assert seen(LinesMeter(3), line[:9], line[9:], b"\n").complete
-    assert not seen(LinesMeter(3), line + b" \n").complete
-    assert not seen(LinesMeter(3), line, b" ", b"\n").complete
+    assert seen(LinesMeter(Bounds(3)), line + b"\n").complete
+    assert seen(LinesMeter(Bounds(3)), line[:9], line[9:], b"\n").complete
+    assert not seen(LinesMeter(Bounds(3)), line + b" \n").complete
+    assert not seen(LinesMeter(Bounds(3)), line, b" ", b"\n").complete
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_loading_a_model_costs_no_tokens_and_that_is_exact(reason: str, streamed: bool) -> None:
+    answer = b'{"model":"m","response":"","done":true,"done_reason":"%b"}' % reason.encode()
+
+    assert Usage() == seen(meter_for({}, streamed=streamed), answer).usage
+
+
+@pytest.mark.parametrize("answer", [{"response": "Hi"}, {"message": {"content": "Hi"}}, {"response": "Hi" * 5000}])
+@pytest.mark.parametrize("reason", ["stop", "load"])
+def test_an_answer_that_leaves_its_counts_out_costs_its_floor(answer: dict[str, object], reason: str) -> None:
+    text = json.dumps({**answer, "done": True, "done_reason": reason}).encode()
+
+    assert Usage(3, 1, exact=False) == seen(meter_for({}, streamed=False), text).usage
+    assert Usage(3, 1, exact=False) == seen(meter_for({}, streamed=True), text).usage
+
+
+@pytest.mark.parametrize(
+    ("answer", "usage"),
+    [
+        (b'{"embeddings":[]}', Usage()),
+        (
+            b'{"embeddings":[],"load_duration":500000000,"total_duration":2000000000,"prompt_eval_count":8}',
+            Usage(8, load_seconds=0.5, prompt_seconds=1.5),
+        ),
+        (b'{"embeddings":[1],"total_duration":2000000000,"prompt_eval_count":8}', Usage(8, prompt_seconds=2.0)),
+        (b'{"embeddings":[1],"load_duration":2000000000,"prompt_eval_count":8}', Usage(8)),
+        (
+            b'{"embeddings":[1],"load_duration":2,"total_duration":1,"prompt_eval_count":8}',
+            Usage(8, exact=False, suspicious=True),
+        ),
+        (
+            b'{"embeddings":[1],"load_duration":[],"total_duration":"1","prompt_eval_count":8}',
+            Usage(8, exact=False, suspicious=True),
+        ),
+        (b'{"embeddings":[[0.5]]}', Usage(3, exact=False)),
+        (b'{"embeddings":[[0.5]],"prompt_eval_count":8}', Usage(8)),
+        (b'{"embeddings":[[0.5]],"prompt_eval_count":8,"eval_count":5}', Usage(8, exact=False, suspicious=True)),
+        (b'{"embeddings":[[0.5]],"prompt_eval_count":-8}', Usage(3, exact=False, suspicious=True)),
+    ],
+)
+def test_embeddings_cost_their_prompt(answer: bytes, usage: Usage) -> None:
+    assert usage == seen(meter_for({}, "/api/embed", streamed=False), answer).usage
+
+
+def test_the_older_embeddings_are_an_estimate_whatever_they_say() -> None:
+    answer = b'{"embedding":[0.5],"prompt_eval_count":99}'
+
+    assert Usage(3, exact=False) == seen(meter_for({}, "/api/embeddings", streamed=False), answer).usage
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_an_answer_longer_than_it_was_allowed_to_be_is_cut(streamed: bool) -> None:
+    answer = b'{"done":true,"prompt_eval_count":11,"eval_count":100000}'
+
+    limited = meter_for({"options": b'{"num_predict":100}'}, streamed=streamed)
+    assert Usage(11, 100 + OVERSHOOT, exact=False, suspicious=True) == seen(limited, answer).usage
+    for options in (b'{"num_predict":-1}', b"{}", b"null", b"7"):
+        endless = meter_for({"options": options}, streamed=streamed)
+        assert Usage(11, 100_000) == seen(endless, answer).usage

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects import Said
+from proxy.dialects import Meter, Said
+from proxy.dialects.counts import MOST_TOKENS, OVERSHOOT, Bounds
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.openai import ChunksMeter, OpenAIDialect
 from proxy.errors import NotUnderstood
@@ -168,7 +169,7 @@ def test_hidden_usage_leaves_everything_else_as_it_was(sample: Sample) -> None:
 
 
 def test_an_event_with_lf_is_shown_as_soon_as_it_is_whole() -> None:
-    meter = ChunksMeter(3, hides_usage=True)
+    meter = ChunksMeter(Bounds(3), hides_usage=True)
     event = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
 
     assert b"" == meter.feed(event[:-1])
@@ -193,8 +194,8 @@ def test_an_event_with_lf_is_shown_as_soon_as_it_is_whole() -> None:
     ],
 )
 def test_usage_is_cut_out_of_an_event(event: bytes, shown: bytes) -> None:
-    assert shown == seen(ChunksMeter(3, hides_usage=True), event).shown
-    assert event == seen(ChunksMeter(3, hides_usage=False), event).shown
+    assert shown == seen(ChunksMeter(Bounds(3), hides_usage=True), event).shown
+    assert event == seen(ChunksMeter(Bounds(3), hides_usage=False), event).shown
 
 
 @pytest.mark.parametrize(
@@ -203,16 +204,19 @@ def test_usage_is_cut_out_of_an_event(event: bytes, shown: bytes) -> None:
         (b'{"prompt_tokens":11,"completion_tokens":7}', Usage(11, 7)),
         (b'{"prompt_tokens":11}', Usage(11, 0)),
         (b'{"prompt_tokens":0,"completion_tokens":0}', Usage(3, 0, exact=False)),
-        (b'{"prompt_tokens":-11,"completion_tokens":-7}', Usage(3, 0, exact=False)),
-        (b'{"prompt_tokens":true,"completion_tokens":"7"}', Usage(3, 0, exact=False)),
-        (b'{"prompt_tokens":9999999999,"completion_tokens":7.5}', Usage(3, 0, exact=False)),
+        (b'{"prompt_tokens":-11,"completion_tokens":-7}', Usage(3, 0, exact=False, suspicious=True)),
+        (b'{"prompt_tokens":true,"completion_tokens":"7"}', Usage(3, 0, exact=False, suspicious=True)),
+        (b'{"prompt_tokens":false,"completion_tokens":0.0}', Usage(3, 0, exact=False, suspicious=True)),
+        (b'{"prompt_tokens":9999999999,"completion_tokens":7.5}', Usage(MOST_TOKENS, 0, exact=False, suspicious=True)),
         (b"[11,7]", Usage(3, 0, exact=False)),
         (b'"11"', Usage(3, 0, exact=False)),
         (b"null", Usage(3, 0, exact=False)),
     ],
 )
 def test_counts_are_read_where_they_can_be_believed(counts: bytes, usage: Usage) -> None:
-    told = seen(ChunksMeter(3, hides_usage=False), b'data: {"choices":[],"usage":' + counts + b"}\n\ndata: [DONE]\n\n")
+    told = seen(
+        ChunksMeter(Bounds(3), hides_usage=False), b'data: {"choices":[],"usage":' + counts + b"}\n\ndata: [DONE]\n\n"
+    )
 
     assert (usage, True) == (told.usage, told.complete)
 
@@ -220,17 +224,68 @@ def test_counts_are_read_where_they_can_be_believed(counts: bytes, usage: Usage)
 def test_the_last_usage_counts_that_is_not_all_zeros() -> None:
     events = b"".join(
         b'data: {"choices":[{"text":"a"}],"usage":{"prompt_tokens":%d,"completion_tokens":%d}}\n\n' % counts
-        for counts in [(0, 0), (5, 1), (5, 2), (0, 0)]
+        for counts in [(0, 0), (5, 3), (5, 4), (0, 0)]
     )
 
-    assert Usage(5, 2) == seen(ChunksMeter(3, hides_usage=True), events).usage
+    assert Usage(5, 4) == seen(ChunksMeter(Bounds(3), hides_usage=True), events).usage
+
+
+def test_counts_that_fall_from_one_report_to_the_next_are_suspicious() -> None:
+    events = b"".join(
+        b'data: {"choices":[{"text":"a"}],"usage":{"prompt_tokens":5,"completion_tokens":%d}}\n\n' % count
+        for count in [4, 2]
+    )
+
+    told = seen(ChunksMeter(Bounds(3), hides_usage=True), events)
+    assert Usage(5, 4, exact=False, suspicious=True) == told.usage
+
+
+def meter_for(fields: dict[str, bytes], path: str = "/v1/chat/completions", *, streamed: bool) -> Meter:
+    ask = Ask(endpoints.find("POST", path)[0], fields=fields, prompt_floor=3)
+    return DIALECT.meter(ask, streamed=streamed, visible=lambda _: True)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_an_answer_longer_than_it_was_allowed_to_be_is_cut(streamed: bool) -> None:
+    answer = b'{"choices":[],"usage":{"prompt_tokens":11,"completion_tokens":10000}}'
+    content = b"data: " + answer + b"\n\n" if streamed else answer
+
+    limited = meter_for({"max_tokens": b"100"}, streamed=streamed)
+    assert Usage(11, 100 + OVERSHOOT, exact=False, suspicious=True) == seen(limited, content).usage
+    assert Usage(11, 10_000) == seen(meter_for({"max_tokens": b"null"}, streamed=streamed), content).usage
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_loading_a_model_costs_no_tokens_and_that_is_exact(reason: str, streamed: bool) -> None:
+    answer = b'{"choices":[{"text":"","finish_reason":"%b"}],"usage":{"prompt_tokens":0,"completion_tokens":0}}'
+    content = answer % reason.encode()
+    content = b"data: " + content + b"\n\n" if streamed else content
+
+    assert Usage() == seen(meter_for({}, "/v1/completions", streamed=streamed), content).usage
+
+
+@pytest.mark.parametrize(
+    ("choice", "completion"),
+    [
+        ({"message": {"content": "Hi"}}, 1),
+        ({"message": {"content": "Hi" * 5000}}, 1),
+        ({"message": {"content": "", "tool_calls": [{}]}}, 1),
+        ({"text": "Hi", "finish_reason": "load"}, 1),
+        ({"message": {"content": ""}, "finish_reason": "stop"}, 0),
+    ],
+)
+def test_an_answer_whose_counts_are_zeros_costs_its_floor(choice: dict[str, Any], completion: int) -> None:
+    answer = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
+
+    assert Usage(3, completion, exact=False) == seen(meter_for({}, streamed=False), answer).usage
 
 
 @pytest.mark.parametrize("choices", [b"[null]", b"[1]", b'"a"', b"{}", b'[{"delta":[]}]', b'[{"delta":{"content":7}}]'])
 def test_choices_of_a_strange_shape_make_no_meter_fail(choices: bytes) -> None:
     event = b'data: {"choices":' + choices + b"}\n\n"
 
-    assert event == seen(ChunksMeter(3, hides_usage=True), event).shown
+    assert event == seen(ChunksMeter(Bounds(3), hides_usage=True), event).shown
 
 
 @pytest.mark.parametrize("hides_usage", [False, True])
@@ -238,7 +293,7 @@ def test_choices_of_a_strange_shape_make_no_meter_fail(choices: bytes) -> None:
 def test_an_event_too_long_to_hold_passes_unread_and_the_end_is_found(hides_usage: bool, size: int) -> None:
     long = b'data: {"usage":{"prompt_tokens":9},"choices":"' + b"x" * 2 * LONGEST_EVENT + b'"}\n\n'
     content = long + b'data: {"choices":[],"usage":{"prompt_tokens":11}}\n\ndata: [DONE]\n\n'
-    meter = ChunksMeter(3, hides_usage=hides_usage)
+    meter = ChunksMeter(Bounds(3), hides_usage=hides_usage)
     fed = given = 0
     for piece in cut(content[: len(long) - 1], *range(0, len(long), size)):
         fed += len(piece)
@@ -249,4 +304,7 @@ def test_an_event_too_long_to_hold_passes_unread_and_the_end_is_found(hides_usag
 
     assert (Usage(11, 0), True) == (meter.usage, meter.complete)
     shown = content.replace(b'data: {"choices":[],"usage":{"prompt_tokens":11}}\n\n', b"") if hides_usage else content
-    assert shown == seen(ChunksMeter(3, hides_usage=hides_usage), *cut(content, *range(0, len(content), size))).shown
+    assert (
+        shown
+        == seen(ChunksMeter(Bounds(3), hides_usage=hides_usage), *cut(content, *range(0, len(content), size))).shown
+    )

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dialects import Meter, Said
+from proxy.dialects.counts import OVERSHOOT
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.responses import ResponsesDialect
 from proxy.errors import NotUnderstood
@@ -178,6 +179,34 @@ def test_a_whole_answer_is_counted() -> None:
 
     assert content == shown(watch, content)
     assert (Usage(19, 4), True) == (watch.usage, watch.complete)
+
+
+@pytest.mark.parametrize(
+    ("output", "usage"),
+    [
+        (b"[]", Usage()),
+        (b'[{"type":"message","content":[]}]', Usage()),
+        (b'[{"type":"message","content":[{"text":"Hi"}]}]', Usage(5, 1, exact=False)),
+        (b'[{"type":"function_call"}]', Usage(5, 1, exact=False)),
+    ],
+)
+def test_zeros_are_true_only_where_nothing_was_said(output: bytes, usage: Usage) -> None:
+    response = b'{"output":' + output + b',"usage":{"input_tokens":0,"output_tokens":0}}'
+    streamed, whole = meter(), meter(streamed=False)
+    shown(streamed, b'data: {"type":"response.completed","response":' + response + b"}\n\n")
+    shown(whole, response)
+
+    assert (usage, usage) == (streamed.usage, whole.usage)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_an_answer_longer_than_it_was_allowed_to_be_is_cut(streamed: bool) -> None:
+    response = b'{"output":[],"usage":{"input_tokens":7,"output_tokens":10000}}'
+    ask = Ask(ENDPOINT, fields={"max_output_tokens": b"100"}, prompt_floor=5)
+    watch = DIALECT.meter(ask, streamed=streamed, visible=lambda _: True)
+    shown(watch, b'data: {"type":"response.completed","response":' + response + b"}\n\n" if streamed else response)
+
+    assert Usage(7, 100 + OVERSHOOT, exact=False, suspicious=True) == watch.usage
 
 
 def test_a_refusal_has_the_shape_of_the_other_routes() -> None:

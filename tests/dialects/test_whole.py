@@ -3,15 +3,16 @@ from typing import Any
 
 import pytest
 
-from proxy.dialects.whole import LONGEST_ANSWER, EditedMeter, FreeMeter, WholeMeter
+from proxy.dialects.counts import Bounds, Told
+from proxy.dialects.whole import LONGEST_ANSWER, LONGEST_COUNTS, EditedMeter, FreeMeter, WholeMeter
 from proxy.vocabulary import Usage
 from tests.dialects.recorded import cut, seen
 
 FLOOR = Usage(3, 0, exact=False)
 
 
-def told(answer: dict[str, Any]) -> Usage | None:
-    return Usage(answer["n"], 0) if "n" in answer else None
+def told(answer: dict[str, Any]) -> Told | None:
+    return Told(answer["n"], spoke=answer.get("said") is True) if "n" in answer else None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def told(answer: dict[str, Any]) -> Usage | None:
 def test_an_answer_is_held_read_once_it_has_ended_and_shown_only_if_it_is_one(
     answer: bytes, usage: Usage, complete: bool
 ) -> None:
-    meter = WholeMeter(3, told)
+    meter = WholeMeter(Bounds(3), told)
 
     assert {b""} >= {meter.feed(piece) for piece in cut(answer, *range(0, len(answer), 1 + len(answer) // 100))}
     assert (answer if complete else b"") == meter.end()
@@ -48,7 +49,7 @@ def test_an_answer_is_held_read_once_it_has_ended_and_shown_only_if_it_is_one(
 
 @pytest.mark.parametrize("error", [b'"it crashed"', b'{"message":"it crashed"}', b'"' + b"x" * 5000 + b'"'])
 def test_an_error_told_with_a_good_status_is_no_answer(error: bytes) -> None:
-    meter = WholeMeter(3, told)
+    meter = WholeMeter(Bounds(3), told)
 
     assert b"" == meter.feed(b'{"n":7,"error":' + error + b"}") + meter.end()
     assert (FLOOR, False, True) == (meter.usage, meter.complete, meter.failed)
@@ -56,13 +57,13 @@ def test_an_error_told_with_a_good_status_is_no_answer(error: bytes) -> None:
 
 @pytest.mark.parametrize("error", [b"null", b'""'])
 def test_an_error_that_is_none_is_no_failure(error: bytes) -> None:
-    meter = seen(WholeMeter(3, told), b'{"error": ' + error + b' ,"n":7}')
+    meter = seen(WholeMeter(Bounds(3), told), b'{"error": ' + error + b' ,"n":7}')
 
     assert (Usage(7, 0), True, False) == (meter.usage, meter.complete, meter.failed)
 
 
 def test_before_its_end_an_answer_costs_the_floor() -> None:
-    meter = WholeMeter(3, told)
+    meter = WholeMeter(Bounds(3), told)
 
     assert b"" == meter.feed(b'{"n":7}')
     assert FLOOR == meter.usage
@@ -75,16 +76,22 @@ def test_counts_are_found_behind_members_too_large_to_be_made_objects() -> None:
     answer = b'{"data":[' + vectors + b'],"n":7}'
     tracemalloc.start()
 
-    assert Usage(7, 0) == seen(WholeMeter(3, told), answer).usage
+    assert Usage(7, 0) == seen(WholeMeter(Bounds(3), told), answer).usage
 
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 2.5 * len(answer)
 
 
+def test_of_a_member_too_large_to_be_made_an_object_it_is_known_that_it_is_there() -> None:
+    answer = b'{"said":"' + b"x" * LONGEST_COUNTS + b'","n":7}'
+
+    assert Usage(7, 1, exact=False) == seen(WholeMeter(Bounds(3), told), answer).usage
+
+
 def test_an_answer_too_long_to_hold_passes_and_costs_the_floor() -> None:
     piece = b" " * (1 << 20)
-    meter = WholeMeter(3, told)
+    meter = WholeMeter(Bounds(3), told)
     given = 0
     tracemalloc.start()
     for number in range(2 * LONGEST_ANSWER // len(piece)):
