@@ -67,8 +67,19 @@ class Limiter:
             return  # There is an error to be told already.
         tell(fields(list(_every(asked, states, moment)), moment, tongue))
 
+    async def standings(self, caller: Caller) -> list[Standing]:
+        """How every limit stands that this caller has a share in, whatever it asks for. Raises as ``Store.look``."""
+        asked = accounts.every(caller)
+        if not asked:
+            return []
+        moment, states = await self._store.look(asked)
+        return list(_every(asked, states, moment))
+
     async def reserve(self, caller: Caller, ask: Ask, tongue: Tongue, tell: Tell) -> Claim | None:
         """None where there is nothing to settle."""
+        if ask.endpoint.own:
+            await self._look(caller, tongue, tell)
+            return None  # Who has nothing left must still be able to ask what that is.
         asked = accounts.of(caller, ask.model, self._covers)
         if not asked:
             return None

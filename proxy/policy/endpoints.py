@@ -1,4 +1,4 @@
-"""Every route that Ollama has, and what the gate knows of each. What is not in this table is refused.
+"""Every route that Ollama has, and what the gate knows of each, and the gate's own. What is not here is refused.
 
 So Ollama's old and future routes are closed by default. A path is matched byte for byte as it came: Ollama's own router
 decodes and cleans paths, and a check that does the same only nearly right is a hole. What goes upstream is the table's
@@ -56,6 +56,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/api/experimental/web_search", OLLAMA, OUTBOUND, JSON),
     Endpoint("POST", "/api/experimental/web_fetch", OLLAMA, OUTBOUND, JSON),
     Endpoint("GET", "/api/experimental/model-recommendations", OLLAMA, OUTBOUND),
+    Endpoint("GET", "/v1/key", OPENAI, READ, own=True),
+    Endpoint("GET", "/v1/usage", OPENAI, READ, own=True, query=("since", "until", "by", "tz")),
 )
 
 SEGMENTS = {

@@ -117,6 +117,38 @@ def canonical_pattern(text: str) -> str:
     return f"{host}/{namespace}/{model}:{tag}"
 
 
+def both(plan: tuple[str, ...], key: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The patterns that a plan and a key of it, which may narrow it, have in common, in canonical form.
+
+    Of two patterns the narrower one is told; of two that may overlap the key's own, which is then too wide.
+    """
+    plans = tuple(dict.fromkeys(map(canonical_pattern, plan)))
+    common: list[str] = list(plans) if key is None else []
+    for own in map(canonical_pattern, key or ()):
+        if any(_holds(one, own) for one in plans):
+            common.append(own)
+            continue
+        narrower = [one for one in plans if _holds(own, one)]
+        common += narrower or ([own] if "*" in own else [])
+    return tuple(dict.fromkeys(common))
+
+
+def shortest(pattern: str) -> str:
+    """A pattern as people write it: ``gemma3:*`` for ``registry.ollama.ai/library/gemma3:*``."""
+    whole = canonical_pattern(pattern)
+    if whole == canonical_pattern("*"):
+        return "*"
+    path, _, tag = whole.rpartition(":")
+    host, namespace, model = path.split("/")
+    short = _shortest(host, namespace, model, tag, cloud=False)
+    return short if canonical_pattern(short) == whole else whole
+
+
+def _holds(wider: str, pattern: str) -> bool:
+    """Whether it covers every name that the pattern does: what stands for anything must itself be covered so."""
+    return bool(_matcher(wider).fullmatch(pattern))
+
+
 def covered(name: Name, patterns: tuple[str, ...]) -> bool:
     """Whether one of the patterns, in any spelling, covers this name."""
     whole = f"{name.host}/{name.namespace}/{name.model}:{name.tag}"

@@ -43,14 +43,16 @@ class FrontDoor:
         if origins and cors.is_preflight(request.method, request.headers):
             # A browser's question whether it may ask: not a call, and nobody's to be charged.
             return web.Response(status=204, headers={**cors.on_preflight(request.headers, origins), **OURS})
+        path, _, query = request.raw_path.partition("?")
         call = Call(
             id=self._new_id(),
             at=self._now(),
             method=request.method,
-            path=request.raw_path.partition("?")[0],
+            path=path,
             secrets=presented(request.headers.items()),
             peer=_address(request),
             content_type=request.headers.get("Content-Type", ""),
+            query=query,
         )
         door = HttpDoor(request, call.id, self._manners, cors.on_answers(request.headers.get("Origin"), origins))
         try:

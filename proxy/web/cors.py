@@ -12,6 +12,7 @@ EXPOSED = ", ".join(
         "X-Request-Id",
         "X-Llamagate-Changed",
         "X-Llamagate-Prompt-Cut",
+        "X-Llamagate-Prompt-Logged",
         "Retry-After",
         "Retry-After-Ms",
         "RateLimit",

@@ -69,6 +69,10 @@ def told(row: str) -> Endpoint:
 
 
 ROWS = [told(row) for row in ROUTES.strip().splitlines()]
+OWN = [
+    Endpoint("GET", "/v1/key", Tongue.OPENAI, Risk.READ, own=True),
+    Endpoint("GET", "/v1/usage", Tongue.OPENAI, Risk.READ, own=True, query=("since", "until", "by", "tz")),
+]
 
 
 def named(endpoint: Endpoint) -> str:
@@ -76,11 +80,20 @@ def named(endpoint: Endpoint) -> str:
 
 
 def test_all_of_ollamas_routes_are_known_for_what_they_are_and_no_others() -> None:
-    assert 34 == len(ROWS) == len(ENDPOINTS)
-    assert set(ROWS) == set(ENDPOINTS)
+    assert 34 == len(ROWS)
+    assert {*ROWS, *OWN} == set(ENDPOINTS)
+    assert len(ROWS) + len(OWN) == len(ENDPOINTS)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_the_gates_own_routes_are_read_with_get_and_ask_for_no_model() -> None:
+    for row in OWN:
+        assert ("GET", Risk.READ, ModelIn.NOWHERE) == (row.method, row.risk, row.model_in)
+        for method in ("HEAD", "POST", "PUT", "DELETE"):
+            with pytest.raises(WrongMethod):
+                find(method, row.path)
+
+
+@pytest.mark.parametrize("row", [*ROWS, *OWN], ids=named)
 def test_every_row_is_found_by_its_method_and_path(row: Endpoint) -> None:
     segment = FILLED.get(row.path, "")
     path = row.path.replace(SEGMENT, segment)

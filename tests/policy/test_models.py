@@ -4,7 +4,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.policy.models import LONGEST, SPACE, BadName, Name, canonical, canonical_pattern, covered
+from proxy.policy.models import (
+    LONGEST,
+    SPACE,
+    BadName,
+    Name,
+    both,
+    canonical,
+    canonical_pattern,
+    covered,
+    shortest,
+)
 
 LLAMA = Name("registry.ollama.ai", "library", "llama3.2", "1b")
 MISTRAL = Name("registry.ollama.ai", "library", "mistral", "latest")
@@ -279,3 +289,48 @@ def test_a_name_without_a_star_covers_exactly_itself(text: str) -> None:
     if not name.cloud:
         assert covered(name, (str(name),))
         assert not covered(name, (f"{name}x",))
+
+
+# What a key may use, as it is told.
+
+
+@pytest.mark.parametrize(
+    ("plan", "key", "common"),
+    [
+        (("*",), None, ["*"]),
+        (("*",), ("gemma3:*", "mistral"), ["gemma3:*", "mistral:latest"]),
+        (("gemma3:*",), ("*",), ["gemma3:*"]),
+        (("gemma3:*", "llama3*"), ("gemma3:4b", "phi4", "llama*"), ["gemma3:4b", "llama3*:*"]),
+        (("gemma3:*",), ("phi4",), []),
+        (("*:latest",), ("gemma3:*",), ["gemma3:*"]),
+        (("hf.co/*",), ("hf.co/bartowski/*", "HF.co/bartowski/*"), ["hf.co/bartowski/*:*"]),
+    ],
+)
+def test_a_plan_and_its_key_have_the_narrower_of_their_patterns_in_common(
+    plan: tuple[str, ...], key: tuple[str, ...] | None, common: list[str]
+) -> None:
+    assert common == [shortest(one) for one in both(plan, key)]
+
+
+@given(
+    st.lists(st.sampled_from(["*", "gemma3:*", "gemma3:4b", "g*", "*:4b", "hf.co/*", "hf.co/a/*:*"]), max_size=3),
+    st.lists(st.sampled_from(["*", "gemma3:*", "gemma3:4b", "g*", "*:4b", "hf.co/*", "hf.co/a/*:*"]), max_size=3),
+    st.sampled_from(["gemma3:4b", "gemma3:1b", "phi4:4b", "hf.co/a/gemma3:4b", "hf.co/b/g:latest"]),
+)
+def test_what_both_lists_cover_is_covered_by_what_they_have_in_common(
+    plan: list[str], key: list[str], name: str
+) -> None:
+    told = both(tuple(plan), tuple(key))
+    by_both = covered(canonical(name), tuple(plan)) and covered(canonical(name), tuple(key))
+
+    assert covered(canonical(name), told) or not by_both
+    assert covered(canonical(name), tuple(key)) or not covered(canonical(name), told)
+
+
+@given(
+    st.sampled_from(
+        ["*", "gemma3", "gemma3:*", "*:4b", "hf.co/*", "hf.co/a/*:q4", "user/model:*", "a.b/*:*", "*/*/x:*"]
+    )
+)
+def test_the_shortest_form_of_a_pattern_means_the_same(pattern: str) -> None:
+    assert canonical_pattern(pattern) == canonical_pattern(shortest(pattern))

@@ -1,0 +1,59 @@
+"""Who answers: the backend, or the gate itself."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from proxy.own import Own
+from proxy.policy.models import Name
+from proxy.policy.permit import InstalledModels
+from proxy.relay import Answer
+from proxy.vocabulary import Ask, Caller, Upload
+
+
+class Backend(Protocol):
+    async def installed(self, name: Name | None) -> InstalledModels:
+        """See ``gateway.Upstream``."""
+
+    def open(self, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[Answer]:
+        """See ``gateway.Upstream``."""
+
+
+class Answers:
+    """The story's ``Upstream``. What the gate answers itself does not need the backend, whether or not it is there."""
+
+    def __init__(self, backend: Backend, own: Mapping[str, Own]) -> None:
+        """``own`` are the gate's own routes, by their paths."""
+        self._backend = backend
+        self._own = own
+
+    async def installed(self, ask: Ask, name: Name | None) -> InstalledModels:
+        return {} if ask.endpoint.own else await self._backend.installed(name)
+
+    def open(self, caller: Caller, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[Answer]:
+        return self._told(caller, ask) if ask.endpoint.own else self._backend.open(ask, upload)
+
+    @asynccontextmanager
+    async def _told(self, caller: Caller, ask: Ask) -> AsyncIterator[Answer]:
+        yield OwnAnswer(await self._own[ask.endpoint.path](caller, ask.query))
+
+
+class OwnAnswer:
+    """An ``Answer`` that is there as a whole."""
+
+    status = 200
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.headers: Mapping[str, str] = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "cache-control": "no-store",
+        }
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    def context_length(self) -> int | None:
+        """No model speaks here."""
+        return None

@@ -1,0 +1,1 @@
+"""Does the gate tell a caller of itself, and of nobody else?"""
