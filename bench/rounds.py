@@ -1,15 +1,16 @@
-"""What is measured in each round: the servers in turns, then decisions in turns."""
+"""What is measured in each round: the servers in turns, then decisions in turns, then lines of the ledger in turns."""
 
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 
-from bench import decisions
+from bench import decisions, ledger
 from bench.decisions import ACCOUNTS, KINDS, Counts
 from bench.figures import Rounds, percentile
+from bench.ledger import AT_ONCE, Place
 from bench.load import EVENTS, LINES, UNARY, Heard, Question, ask_all, connected
 from bench.redis import RedisServer
 from bench.servers import Running
@@ -37,6 +38,8 @@ class Size:
     """Of each kind in one round."""
     decisions: int
     """Of each kind in one round."""
+    rows: int
+    """Of the ledger, in one round, of each number of callers; a tenth of them where calls come as they like."""
     seconds: float
     """No round is begun that would end later."""
 
@@ -111,20 +114,41 @@ async def decide(counts: Mapping[str, Counts], size: Size, notes: Notes) -> None
                         notes.take(what, REDIS_ITSELF, spent.in_redis)
 
 
+async def keep(found: Mapping[str, Place], size: Size, notes: Notes) -> None:
+    """In turns within each figure, for they are compared."""
+    for clients in AT_ONCE:
+        for name, place in found.items():
+            spent = await ledger.at_once(place, clients, size.rows)
+            notes.take(f"row cpu {clients}", name, spent.cpu)
+            notes.take(f"rows {clients}", name, 1 / spent.seconds_of_a_row)
+            for percent in (50, 99):
+                notes.take(f"wait p{percent} {clients}", name, percentile(spent.waits, percent))
+    for name, place in found.items():
+        spent = await ledger.paced(place, max(1, size.rows // 10))
+        notes.take("row cpu paced", name, spent.cpu)
+
+
 def decision(kind: str, accounts: int, clients: int) -> str:
     return f"{kind}; {accounts} account{'s' * (accounts > 1)}, {clients} at once"
 
 
 async def rounds(
-    measured: Sequence[Running], redis: RedisServer | None, size: Size, notes: Notes, until: float
+    measured: Sequence[Running],
+    redis: RedisServer | None,
+    books: AbstractAsyncContextManager[Mapping[str, Place]],
+    size: Size,
+    notes: Notes,
+    until: float,
 ) -> tuple[int, Counter[str]]:
     """How many were done, and the calls of each server before them."""
     async with AsyncExitStack() as stack:
         counts = {place: await stack.enter_async_context(made) for place, made in decisions.places(redis).items()}
+        kept = await stack.enter_async_context(books)
         warming = Notes()
         for server in measured:  # Whatever is done only once is done by then.
             await measure(server, replace(size, calls=min(20, size.calls), streams=1), warming)
         await decide(counts, replace(size, decisions=MANY), warming)
+        await keep(kept, replace(size, rows=MANY), warming)
         for done in range(size.rounds):
             began = time.perf_counter()
             tell(f"round {done + 1} of {size.rounds}")
@@ -135,6 +159,7 @@ async def rounds(
                 if redis and server.plan.name == IN_REDIS:
                     notes.scripts += redis.scripts_run() - before
             await decide(counts if forth else dict(reversed(counts.items())), size, notes)
+            await keep(kept if forth else dict(reversed([*kept.items()])), size, notes)
             if 2 * time.perf_counter() - began > until:
                 return done + 1, warming.calls
     return size.rounds, warming.calls

@@ -107,7 +107,7 @@ class Gate:
     def counted(self) -> tuple[int, int]:
         """Calls in the ledger, and how many of them without exact counts."""
         (total,) = json.loads(_said(_command(self.config, "usage", "--json")))
-        return int(total["calls"]), int(total["floors"])
+        return int(total["calls"]), int(total["estimated"])
 
 
 def _configured(folder: Path, before: Plan, tables: str = "", **more: str) -> tuple[int, Path]:

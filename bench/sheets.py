@@ -1,9 +1,11 @@
-"""From notes to three tables: what the gate costs, what limits add to it, and what a decision about them costs."""
+"""From notes to four tables: what the gate costs, what limits add to it, what a decision about limits costs, and what a
+row of the ledger does."""
 
 from collections.abc import Sequence
 
 from bench.decisions import ACCOUNTS, KINDS
 from bench.figures import Figure, Sheet, figure
+from bench.ledger import AT_ONCE, IN_POSTGRES, IN_SQLITE, JOURNAL_ALONE, NO_LEDGER, PACED
 from bench.rounds import BARE, CALL, CLIENTS, GATE, IN_PROCESS, IN_REDIS, MANY, REDIS_ITSELF, UPSTREAM, Notes, decision
 
 
@@ -50,7 +52,59 @@ def sheets(notes: Notes) -> list[Sheet]:
                 for what in [decision(kind, accounts, clients)]
             ],
         ),
+        Sheet(
+            "ledger",
+            "The ledger, from what a call tells its line to the row in the book",
+            {
+                NO_LEDGER: "no ledger",
+                JOURNAL_ALONE: "journal alone",
+                IN_SQLITE: "book in SQLite",
+                IN_POSTGRES: "in PostgreSQL",
+            },
+            {
+                "journal / none": (JOURNAL_ALONE, NO_LEDGER),
+                "SQLite / call": (IN_SQLITE, CALL),
+            },
+            [*_of_rows(notes), *_of_waits(notes)],
+        ),
     ]
+
+
+def _of_rows(notes: Notes) -> list[Figure]:
+    calls = {clients: notes.of(f"cpu {clients}").get(GATE, []) for clients in CLIENTS}
+    return [
+        *(
+            figure(f"rows per second, {_callers(clients)}", "1/s", notes.of(f"rows {clients}", IN_SQLITE, IN_POSTGRES))
+            for clients in AT_ONCE
+        ),
+        *(
+            figure(
+                f"CPU per row, {_callers(clients)}",
+                "µs",
+                {**notes.of(f"row cpu {clients}"), CALL: calls.get(clients, [])},
+                1e6,
+            )
+            for clients in AT_ONCE
+        ),
+        figure(f"CPU per row, {PACED} calls a second", "µs", notes.of("row cpu paced"), 1e6),
+    ]
+
+
+def _of_waits(notes: Notes) -> list[Figure]:
+    return [
+        figure(
+            f"wait p{percent} of a call, {_callers(clients)}",
+            "ms",
+            notes.of(f"wait p{percent} {clients}", JOURNAL_ALONE, IN_SQLITE, IN_POSTGRES),
+            1e3,
+        )
+        for clients in AT_ONCE
+        for percent in (50, 99)
+    ]
+
+
+def _callers(count: int) -> str:
+    return f"{count} caller{'s' * (count > 1)}"
 
 
 def _of_calls(notes: Notes, *servers: str) -> list[Figure]:

@@ -12,6 +12,7 @@ CALLS = [
     "CPU per streamed event, SSE",
     "CPU per streamed event, NDJSON",
 ]
+CALLERS = ("1 caller", "32 callers", "256 callers")
 ROWS = {
     "figures": [
         *CALLS,
@@ -31,18 +32,26 @@ ROWS = {
         for accounts in ("1 account", "4 accounts")
         for clients in (1, 32)
     ],
+    "ledger": [
+        *(f"rows per second, {callers}" for callers in CALLERS),
+        *(f"CPU per row, {callers}" for callers in CALLERS),
+        "CPU per row, 100 calls a second",
+        *(f"wait p{percent} of a call, {callers}" for callers in CALLERS for percent in (50, 99)),
+    ],
 }
 MEASURED = {
     "figures": {"bare", "gate"},
     "limits": {"gate", "in process", "in Redis"},
     "decisions": {"in process", "in Redis", "Redis itself", "call"},
+    "ledger": {"SQLite", "PostgreSQL"},
 }
 RATIOS = {
     "figures": {"gate / bare"},
     "limits": {"in process / gate", "in Redis / gate"},
     "decisions": {"Redis / process", "process / call", "Redis / call"},
+    "ledger": {"journal / none", "SQLite / call"},
 }
-LITTLE = ("--rounds", "1", "--calls", "2", "--streams", "2", "--decisions", "4")
+LITTLE = ("--rounds", "1", "--calls", "2", "--streams", "2", "--decisions", "4", "--rows", "4")
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
@@ -56,9 +65,10 @@ def test_a_measurement_is_told_in_tables_and_written_as_json(tmp_path: Path) -> 
 
     written = json.loads((tmp_path / "bench.json").read_text())
 
-    assert {"command", "python", "cpus", "rounds", "redis", *ROWS} == written.keys()
+    assert {"command", "python", "cpus", "rounds", "redis", "postgresql", *ROWS} == written.keys()
     assert 1 == written["rounds"]
     assert written["redis"].startswith("Redis ")
+    assert written["postgresql"].startswith("PostgreSQL ")
     for table, rows in ROWS.items():
         assert rows == [figure["name"] for figure in written[table]]
         assert [] == [row for row in rows if row not in done.stdout]
@@ -68,6 +78,6 @@ def test_a_measurement_is_told_in_tables_and_written_as_json(tmp_path: Path) -> 
             assert MEASURED[table] <= figure["rounds"].keys()
 
 
-@pytest.mark.parametrize("word", ["--rounds", "--calls", "--streams", "--decisions"])
+@pytest.mark.parametrize("word", ["--rounds", "--calls", "--streams", "--decisions", "--rows"])
 def test_nothing_cannot_be_measured(word: str) -> None:
     assert 2 == bench(word, "0").returncode
