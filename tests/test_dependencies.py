@@ -117,8 +117,13 @@ def test_everything_a_developer_needs_is_in_the_dev_lock_and_fits() -> None:
     everything = project()
     asked = [one for group in everything["dependency-groups"].values() for one in group if isinstance(one, str)]
     locked = versions("dev.lock")
-    for one in map(Requirement, asked + everything["project"]["optional-dependencies"]["demo"]):
+    extras = everything["project"]["optional-dependencies"]
+    for one in map(Requirement, asked + extras["demo"] + extras["parquet"]):
         assert one.specifier.contains(locked[canonicalize_name(one.name)]), one
+
+
+def test_who_only_serves_has_no_pyarrow() -> None:
+    assert "pyarrow" not in versions("runtime.lock") | versions("demo.lock")
 
 
 @pytest.mark.parametrize("lock", ["build.lock", "demo.lock", "runtime.lock"])

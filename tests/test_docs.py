@@ -11,6 +11,7 @@ from proxy.config import keys
 from proxy.config.limits import AmountSettings, EverybodySettings, LimitSettings
 from proxy.config.load import Loaded, effective, load
 from proxy.config.plans import setting_as_written
+from proxy.config.prices import PriceSettings
 from proxy.config.redis_url import QUERIES, SHAPES
 from proxy.policy.endpoints import ENDPOINTS
 from proxy.policy.knobs import DEFAULTS
@@ -42,8 +43,8 @@ def table(text: str, heading: str, number: int = 0) -> list[list[str]]:
     return [[cell.strip() for cell in line] for line in lines[2:]]
 
 
-def settings() -> Iterator[tuple[bool, list[str]]]:
-    """Every row there should be, and whether it is a plan's."""
+def settings() -> Iterator[tuple[str, list[str]]]:
+    """Every row there should be, and the table of the file that it is of; none is empty."""
     for key, value, _ in effective(told("[plans.default]\nmodels = '*'")):
         path = tuple(key.split("."))
         shown = value if value.startswith("(") else f"`{value}`"
@@ -53,7 +54,12 @@ def settings() -> Iterator[tuple[bool, list[str]]]:
             shown = "`*`"  # As people write it; it is shown in the one form in which it is compared.
         description = keys.table(path).model_fields[path[-1]].description
         assert description is not None
-        yield path[0] == "plans", [f"`{key.removeprefix('plans.default.')}`", shown, description]
+        above = path[0] if len(path) > 1 else ""
+        yield above, [f"`{key.removeprefix('plans.default.').removeprefix(f'{above}.')}`", shown, description]
+
+
+def rows(above: str) -> list[list[str]]:
+    return [row for place, row in settings() if place == above]
 
 
 def may_be(knob: Knob) -> str:
@@ -62,11 +68,26 @@ def may_be(knob: Knob) -> str:
 
 
 def test_every_setting_is_told_with_its_default_and_its_meaning() -> None:
-    assert [row for is_plans, row in settings() if not is_plans] == table(SETTINGS, "The gate")
+    assert rows("") == table(SETTINGS, "The gate")
 
 
 def test_every_setting_of_a_plan_is_told_with_its_default_and_its_meaning() -> None:
-    assert [row for is_plans, row in settings() if is_plans] == table(SETTINGS, "Plans")
+    assert rows("plans") == table(SETTINGS, "Plans")
+
+
+def test_every_setting_of_the_ledger_is_told_with_its_default_and_its_meaning() -> None:
+    assert rows("ledger") == table(SETTINGS, "The ledger")
+
+
+def test_every_price_is_told_with_its_meaning() -> None:
+    fields = PriceSettings.model_fields.items()
+
+    assert [[f"`{name}`", f"`{one.default}`", one.description] for name, one in fields] == table(SETTINGS, "Prices")
+    assert rows("elsewhere") == table(SETTINGS, "Prices", 1)
+
+
+def test_no_setting_is_left_out() -> None:
+    assert {"", "plans", "ledger", "elsewhere"} == {above for above, _ in settings()}
 
 
 def test_every_knob_is_told_with_its_default_and_its_rules() -> None:
@@ -102,7 +123,7 @@ def test_every_file_of_a_secret_is_told() -> None:
 
 @pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README + SETTINGS, re.DOTALL))
 def test_every_configuration_in_the_docs_is_a_good_one(example: str) -> None:
-    assert told(example).settings.plans.keys() >= tomllib.loads(example)["plans"].keys()
+    assert told(example).settings.plans.keys() >= tomllib.loads(example).get("plans", {}).keys()
 
 
 def test_the_readme_counts_and_names_the_routes() -> None:

@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[1]
 LEAVES = {"vocabulary", "errors"}
 ANSWERS = {"config", "auth", "policy", "limits", "dialects", "backends", "ledger"}
 STORY = {"gateway", "relay"}
+OWN = {"own"}
+"""What the gate tells its callers itself, of what several of the answers know."""
 EDGES = {"web", "admin", "telemetry", "schema", "demo"}
-EVERYONE = LEAVES | ANSWERS | STORY | EDGES
+EVERYONE = LEAVES | ANSWERS | STORY | OWN | EDGES
 
 ARROWS: dict[str, set[str]] = {
     "vocabulary": set(),
@@ -25,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     **dict.fromkeys(ANSWERS, LEAVES),
     "relay": LEAVES | ANSWERS,
     "gateway": LEAVES | ANSWERS | {"relay"},
+    "own": LEAVES | {"policy", "limits", "ledger", "relay"},
     "web": LEAVES | ANSWERS | STORY,
     "admin": LEAVES | {"config", "auth", "ledger", "policy", "limits"},
     "telemetry": LEAVES | {"ledger"},
@@ -40,10 +43,11 @@ LIBRARIES: dict[str, set[str]] = {
     "alembic": {"schema"},
     "backports": {"dialects.codings"},  # zstd, which is in the standard library from Python 3.14 on …
     "compression": {"dialects.codings"},  # … under this name, unknown to older ones.
-    "msgspec": {"dialects"},
+    "msgspec": {"dialects", "ledger.steps"},
     "platformdirs": {"config", "bootstrap"},
     "pydantic": {"config"},
     "pydantic_settings": {"config"},
+    "pyarrow": {"admin.cli.forms"},
     "redis": {"limits.redis"},
     "rich": {"admin.cli", "__main__"},
     "sqlalchemy": {"auth.key_store_sql", "ledger.sql", "schema", "bootstrap"},

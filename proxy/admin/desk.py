@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from proxy.admin import reports
 from proxy.admin.amounts import NO_LIMITS, checked, used_up
 from proxy.admin.office import LimitsOffice, Status
 from proxy.admin.refusals import NotDone
 from proxy.admin.subjects import EVERYBODY, Subject, accounts_of, key_id, meant, unknown_key
 from proxy.auth import Key, KeyStore
-from proxy.ledger import GROUPS, Book, Sum
+from proxy.ledger import Book, Running, Sum, Wanted
 from proxy.limits import Account, Moment
 from proxy.limits.verdict import Standing, standings
 from proxy.vocabulary import Entry, Level, Limits, Now, Plan
@@ -139,11 +140,28 @@ class Desk:
                 seen = set()
             await pause()
 
-    async def usage(self, by: str, since: timedelta | None = None) -> list[Sum]:
-        """What calls cost together, ``by`` one of ``GROUPS``, over the time until now."""
-        if by not in GROUPS:
-            raise NotDone(f"Usage cannot be summed by {by[:LONGEST_NAME]!r}. It can by: {', '.join(GROUPS)}.")
-        return await self._book.sums(by, None if since is None else self._now() - since)
+    async def at(self, moment: datetime, user: str | None = None) -> tuple[list[Entry], list[Running]]:
+        """What ran at that moment, see ``Book.at``. Raises NotDone where it has not come yet."""
+        if moment > self._now():
+            raise NotDone("That time has not come yet.")
+        return await self._book.at(moment, user=user)
+
+    async def running(self, user: str | None = None) -> list[Running]:
+        """The calls that go on, by when they began."""
+        _, running = await self._book.at(self._now(), user=user)
+        return running
+
+    async def usage(self, wanted: Wanted) -> list[Sum]:
+        """What calls cost together, see ``Book.sums``; a whole key will do for its id.
+
+        Raises NotDone where a group or the time zone is unknown, or the time ends before it begins.
+        """
+        return await self._book.sums(reports.checked(wanted))
+
+    def export(self, since: datetime | None = None, until: datetime | None = None) -> AsyncIterator[Sequence[Entry]]:
+        """Every entry of that time, page by page, see ``Book.all``. Raises NotDone where it ends before it begins."""
+        reports.period(since, until)
+        return self._book.all(since, until)
 
     async def limits(self, name: str | None = None, level: Level | None = None) -> View:
         """How all limits stand that hold for this key, user or team, or without a name for everybody together.

@@ -8,6 +8,7 @@ import pytest
 from proxy.admin.desk import Desk
 from proxy.admin.office import LimitsOffice
 from proxy.admin.refusals import NoSuchKey, NotDone
+from proxy.ledger import Mark, Part, Running, Wanted
 from proxy.limits import Claim, Cost
 from proxy.limits.accounts import every
 from proxy.limits.memory import MemoryStore
@@ -169,16 +170,72 @@ async def test_a_call_written_while_we_look_is_told_once() -> None:
 async def test_usage_is_summed_over_the_time_until_now() -> None:
     old = replace(ENTRY, id="e0", at=NOON - timedelta(days=8))
     here = desk(book=FakeBook(old, ENTRY))
+    since = NOON - timedelta(days=7)
 
-    assert [("alice", 2, 14)] == [(s.group, s.calls, s.prompt_tokens) for s in await here.usage("user")]
-    assert [("alice", 1, 7)] == [
-        (s.group, s.calls, s.prompt_tokens) for s in await here.usage("user", timedelta(days=7))
+    assert [(("alice",), 2, 14)] == [
+        (one.groups, one.calls, one.prompt_tokens) for one in await here.usage(Wanted(("user",)))
+    ]
+    assert [(("alice",), 1, 7)] == [
+        (one.groups, one.calls, one.prompt_tokens) for one in await here.usage(Wanted(("user",), since))
     ]
 
 
-async def test_usage_by_anything_else_is_refused_with_what_there_is() -> None:
-    with pytest.raises(NotDone, match="user, team, key, model, day, endpoint"):
-        await desk().usage("moon")
+async def test_usage_of_a_key_is_asked_by_its_id_or_by_all_of_it() -> None:
+    here = desk(book=FakeBook(ENTRY, replace(ENTRY, id="e2", key_id="k2")))
+
+    assert [1] == [one.calls for one in await here.usage(Wanted(key="k1"))]
+    assert [1] == [one.calls for one in await here.usage(Wanted(key="sk-lg_k1_SECRET1_crc"))]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (Wanted(("user", "moon")), "user, team, key, model, day, hour, endpoint, outcome"),
+        (Wanted(time_zone="Mars/Base"), "'Mars/Base' is not a time zone"),
+        (Wanted(since=NOON, until=NOON), "ends before it begins"),
+    ],
+)
+async def test_usage_that_makes_no_sense_is_refused_with_what_does(wanted: Wanted, why: str) -> None:
+    with pytest.raises(NotDone, match=why):
+        await desk().usage(wanted)
+
+
+async def peopled_book() -> FakeBook:
+    """One call of Alice has ended a minute ago, one of Bob goes on."""
+    began = NOON - timedelta(minutes=5)
+    book = FakeBook()
+    running = Running("r1", began, "POST /api/chat", user="bob")
+    await book.write([replace(ENTRY, at=began, total_seconds=240.0)], Part("j", Mark(0, 1), [running]))
+    return book
+
+
+async def test_what_ran_at_some_time_is_told_of_one_user_or_of_all() -> None:
+    here = desk(book=await peopled_book())
+    then = NOON - timedelta(minutes=2)
+
+    assert [["e1"], ["r1"]] == [[call.id for call in calls] for calls in await here.at(then)]
+    assert [[], ["r1"]] == [[call.id for call in calls] for calls in await here.at(then, "bob")]
+
+
+async def test_what_runs_now_is_told_of_one_user_or_of_all() -> None:
+    here = desk(book=await peopled_book())
+
+    assert ["r1"] == [call.id for call in await here.running()]
+    assert [] == await here.running("alice")
+
+
+async def test_what_will_run_nobody_can_tell() -> None:
+    with pytest.raises(NotDone, match="not come yet"):
+        await desk().at(NOON + timedelta(seconds=1))
+
+
+async def test_entries_are_exported_of_a_time_or_of_all() -> None:
+    here = desk(book=FakeBook(replace(ENTRY, id="e0", at=NOON - timedelta(days=8)), ENTRY))
+
+    assert ["e0", "e1"] == [entry.id async for page in here.export() for entry in page]
+    assert ["e0"] == [entry.id async for page in here.export(until=NOON) for entry in page]
+    with pytest.raises(NotDone, match="ends before it begins"):
+        here.export(NOON, NOON)
 
 
 async def test_a_key_is_issued_with_limits_of_its_own() -> None:

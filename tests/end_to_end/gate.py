@@ -81,7 +81,7 @@ class Gate:
         return self.asked("calls", "--last", EVERY_CALL, "--user", account.user, "--json")
 
     def usage(self) -> dict[str, Row]:
-        return {row["group"]: row for row in self.asked("usage", "--by", "user", "--json")[0]}
+        return {row["user"]: row for row in self.asked("usage", "--by", "user", "--json")[0]}
 
     def asked(self, *words: str) -> list[Any]:
         """What a command prints, one JSON value per line."""

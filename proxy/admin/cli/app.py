@@ -6,16 +6,18 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.admin.cli import config, keys, ledger, limits, serve
+from proxy.admin.cli import backup, calls, config, export, keys, ledger_status, limits, serve, top, usage
 
 COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("serve", serve.serve),
     ("demo", serve.demo),
-    ("calls", ledger.calls),
-    ("usage", ledger.usage),
+    ("calls", calls.calls),
+    ("top", top.top),
     ("check", config.check),
     ("settings", config.settings),
     ("reload", config.reload),
+    ("backup", backup.backup),
+    ("restore", backup.restore),
 )
 KEY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("create", keys.create),
@@ -29,7 +31,13 @@ LIMIT_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("reset", limits.reset),
     ("status", limits.status),
 )
-GROUPS = (("keys", "Who may come in.", KEY_COMMANDS), ("limits", "How much is left.", LIMIT_COMMANDS))
+LEDGER_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("status", ledger_status.status),)
+USAGE_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("export", export.export),)
+GROUPS = (
+    ("keys", "Who may come in.", KEY_COMMANDS),
+    ("limits", "How much is left.", LIMIT_COMMANDS),
+    ("ledger", "Whether everything is written.", LEDGER_COMMANDS),
+)
 
 
 def cli() -> typer.Typer:
@@ -43,13 +51,23 @@ def cli() -> typer.Typer:
         for command_name, command in commands:
             group.command(command_name)(command)
         app.add_typer(group, name=name, help=question)
+    app.add_typer(_usage(), name="usage")
     return app
 
 
-def _group() -> typer.Typer:
+def _usage() -> typer.Typer:
+    """A command that has one below it."""
+    group = _group(no_args_is_help=False)
+    group.callback(invoke_without_command=True)(usage.usage)
+    for name, command in USAGE_COMMANDS:
+        group.command(name)(command)
+    return group
+
+
+def _group(*, no_args_is_help: bool = True) -> typer.Typer:
     # Tracebacks stay as Python prints them: the pretty ones show local variables, and those hold keys.
     return typer.Typer(
-        no_args_is_help=True,
+        no_args_is_help=no_args_is_help,
         add_completion=False,
         pretty_exceptions_enable=False,
         pretty_exceptions_show_locals=False,

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from proxy import __version__
-from proxy.admin.cli.ledger import in_words
+from proxy.admin.cli.calls import in_words
 from proxy.admin.cli.options import Config
 from proxy.admin.cli.paper import paper, plain, say, told_plainly
 from proxy.admin.cli.tools import Standing, Tools

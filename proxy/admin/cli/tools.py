@@ -1,15 +1,17 @@
 """What the commands need to be given. ``bootstrap`` implements it, and passes it as the context's object."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from proxy.admin.backup import Copied
 from proxy.admin.desk import Desk
 from proxy.admin.reloading import Reloaded
+from proxy.admin.watching import LedgerStatus, Look
 from proxy.config.load import Loaded
 from proxy.config.settings import Settings
 from proxy.vocabulary import Entry
@@ -74,6 +76,23 @@ class Tools(Protocol):
 
         Raises ``GateNotRunning``, and ``NotDone`` where it does not answer.
         """
+
+    async def backup(self, settings: Settings, file: Path, *, force: bool) -> Copied:
+        """Write all that is kept into this file, whether the gate runs or not; ``force`` replaces one that is there.
+
+        Raises ``NotDone`` and ``Misconfigured``.
+        """
+
+    async def restore(self, settings: Settings, file: Path) -> Copied:
+        """Bring back what such a file holds, into a database with nothing in it. Raises ``NotDone`` and
+        ``Misconfigured``; nothing was changed then.
+        """
+
+    def looks(self, settings: Settings) -> AsyncGenerator[Look, None]:
+        """What goes on in the running gate, a look a second, for ever. Raises as ``reload`` does."""
+
+    async def ledger_status(self, settings: Settings) -> LedgerStatus:
+        """How the ledger of the running gate fares. Raises as ``reload`` does."""
 
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         """A gate that keeps nothing, before a scripted Ollama or a small real model, and some calls through it.

@@ -14,7 +14,8 @@ def test_the_version_is_told(type_in: Type) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["nonsense"], ["keys", "create"], ["calls", "--last", "x"], ["usage", "--by", "moon"]]
+    "words",
+    [["nonsense"], ["keys", "create"], ["calls", "--last", "x"], ["usage", "--by", "moon"], ["usage", "nonsense"]],
 )
 def test_a_command_that_makes_no_sense_ends_with_2(type_in: Type, words: list[str]) -> None:
     assert 2 == type_in(*words).exit_code
@@ -26,6 +27,7 @@ def test_a_command_that_makes_no_sense_ends_with_2(type_in: Type, words: list[st
         ["keys", "list"],
         ["calls"],
         ["usage"],
+        ["usage", "export"],
         ["check"],
         ["settings"],
         ["serve"],
@@ -35,6 +37,8 @@ def test_a_command_that_makes_no_sense_ends_with_2(type_in: Type, words: list[st
         ["limits", "show"],
         ["limits", "reset", "--everybody"],
         ["limits", "status"],
+        ["ledger", "status"],
+        ["top"],
     ],
 )
 def test_mistakes_are_told_without_a_traceback(type_in: Type, tools: FakeTools, words: list[str]) -> None:
@@ -74,12 +78,15 @@ def test_tracebacks_never_show_local_variables() -> None:
         ["keys", "create", "--user", "a"],
         ["calls"],
         ["usage"],
+        ["usage", "export"],
         ["check"],
         ["settings"],
         ["serve"],
         ["reload"],
         ["limits", "show"],
         ["limits", "status"],
+        ["ledger", "status"],
+        ["top"],
     ],
 )
 def test_every_command_that_reads_a_configuration_can_be_told_which(

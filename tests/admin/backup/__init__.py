@@ -1,0 +1,1 @@
+"""Does everything come back, and nothing that was made up?"""
