@@ -89,11 +89,10 @@ class Gateway:
                 asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment, call.query))
                 installed = await self._upstream.installed(asked, wanted(caller, asked))
                 ask = line.ask = permit(caller, asked, installed)
-                door.tell(line.notices)
                 async with turnstile.admit(ask) as admission:
                     try:
                         upload = line.counted(door.upload(ask.most_bytes)) if endpoint.takes is Takes.BYTES else None
-                        async with line.asking(), self._upstream.open(caller, ask, upload) as answer:
+                        async with line.asking(door.tell), self._upstream.open(caller, ask, upload) as answer:
                             await relay(answer, ask, dialect, door, line, partial(may_see, caller, installed))
                     finally:
                         admission.settle(line.usage, line.gpu_seconds)

@@ -36,6 +36,7 @@ class Books:
     ledger: Ledger
     journal: Journal
     keeper: Bookkeeper
+    prompts: PromptLog
     usage_log: UsageLog | None = None
 
     def under_way(self) -> Iterator[UnderWay]:
@@ -83,7 +84,7 @@ async def books(settings: Settings, kept: Records, listeners: Sequence[Listener]
     if settings.ledger.keep is not None:
         others.append(asyncio.create_task(forgetting(kept.book, settings.ledger.keep, clocks.now, asyncio.sleep)))
     try:
-        yield Books(ledger, journal, keeper, usage_log)
+        yield Books(ledger, journal, keeper, prompts, usage_log)
     finally:
         for other in others:
             other.cancel()

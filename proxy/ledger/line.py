@@ -78,6 +78,9 @@ class Prompts(Protocol):
         """Without a body, as for forms and raw transfers, its length is all that is told. Never waits or raises."""
 
 
+Tell = Callable[[Mapping[str, str]], None]
+"""Takes header fields that the answer shall have, whatever it will be."""
+
 Finish = Callable[[Entry], Entry]
 """What every entry is given before it is kept, such as its price. Must be quick and must not raise."""
 
@@ -136,11 +139,11 @@ class Line:
         return caller
 
     @asynccontextmanager
-    async def asking(self) -> AsyncIterator[None]:
+    async def asking(self, tell: Tell | None = None) -> AsyncIterator[None]:
         """The backend may be at work on it from here on, so that its prompt costs at the least what is known of it.
 
-        It is asked once the ledger knows. What it fails at before it has said anything is charged to nobody, though it
-        may have cost something.
+        It is asked once the ledger knows, and once the caller is told where what it asks is kept word for word. What
+        the backend fails at before it has said anything is charged to nobody, though it may have cost something.
         """
         self._asked = True
         try:
@@ -149,7 +152,7 @@ class Line:
             self._asked = False
             raise
         self._asked_at = self._clock()
-        self._log_prompt()
+        self._log_prompt(tell)
         try:
             yield
         except (BackendDown, BackendRefused):
@@ -161,28 +164,19 @@ class Line:
         finally:
             self._busy = self.busy_seconds
 
-    @property
-    def notices(self) -> Mapping[str, str]:
-        """What the caller has to be told of what is kept of this call, in header fields."""
-        kept = self._prompt_kept_seconds
-        return {} if kept is None else {LOGGED: kept_for(kept)}
-
-    @property
-    def _prompt_kept_seconds(self) -> float | None:
-        """For how long what was asked is kept word for word; None where it is not."""
-        if self._prompts is None or self.caller is None or self.ask is None:
-            return None
-        return None if self.ask.endpoint.takes is Takes.NOTHING else self.caller.plan.log_prompts
-
-    def _log_prompt(self) -> None:
-        kept, ask = self._prompt_kept_seconds, self.ask
-        if self._prompts is None or kept is None or ask is None:
+    def _log_prompt(self, tell: Tell | None) -> None:
+        """Keep what is asked word for word, where the plan says so; never without telling the caller."""
+        ask, caller = self.ask, self.caller
+        if self._prompts is None or tell is None or ask is None or caller is None or caller.plan.log_prompts is None:
             return
-        is_text = ask.endpoint.takes is Takes.JSON
-        user = None if self.caller is None else self.caller.user
+        if ask.endpoint.takes is Takes.NOTHING:
+            return
+        kept, is_text = caller.plan.log_prompts, ask.endpoint.takes is Takes.JSON
+        tell({LOGGED: kept_for(kept)})
         body = ask.body
         length = len(body) if body is not None else self.bytes_in
-        self._prompts.log(self.call.id, self.call.at, user, kept, self._path, body if is_text else None, length=length)
+        text = body if is_text else None
+        self._prompts.log(self.call.id, self.call.at, caller.user, kept, self._path, text, length=length)
 
     async def tells(self, status: int) -> None:
         """The client is about to hear what a good answer cost, though not the last of it."""

@@ -589,16 +589,15 @@ class Prompts:
 
 @pytest.mark.parametrize("kept_seconds", [None, 3600.0])
 async def test_a_prompt_is_kept_where_the_plan_says_so_and_the_caller_is_told(kept_seconds: float | None) -> None:
-    prompts = Prompts()
+    prompts, told = Prompts(), dict[str, str]()
     ledger = Ledger(Kept(), [], FakeClock(), prompts=prompts)
     async with ledger.line(CALL) as line:
         line.ask = replace(ASK, fields={"model": b'"m"'})
         line.begun_by(replace(CALLER, plan=Plan("default", log_prompts=kept_seconds)))
-        notices = line.notices
-        async with line.asking():
+        async with line.asking(told.update):
             pass
 
-    assert ({"X-Llamagate-Prompt-Logged": "1h"} if kept_seconds else {}) == notices
+    assert ({"X-Llamagate-Prompt-Logged": "1h"} if kept_seconds else {}) == told
     assert ([("c1", 3600.0, b'{"model":"m"}')] if kept_seconds else []) == prompts.given
 
 

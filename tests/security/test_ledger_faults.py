@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from proxy.auth.key_store_sql import SqlKeyStore
+from proxy.errors import StorageFailed
 from proxy.vocabulary import Entry, Tongue
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, WHOLE, question
@@ -202,6 +204,34 @@ async def test_an_owner_may_want_calls_to_go_on_without_their_lines(
 
     assert (200, 200) == (first.status, second.status)
     assert unsure >= 1
+
+
+async def test_what_only_memory_has_when_the_gate_ends_is_in_the_ledger_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, open_gate: OpenGate, upstream: RecordingUpstream
+) -> None:
+    """By what the fixture looks at afterwards: each call that was heard of has its line."""
+    upstream.says(whole(WHOLE[Tongue.OPENAI]))
+    disk = Disk(monkeypatch)
+    gate = await open_gate(ledger={"required": False})
+    disk.is_full = True
+
+    assert [200, 200] == [(await chat(gate)).status for _ in range(2)]
+    assert [] == await gate.kept.book.last(10)
+
+
+async def test_strangers_leave_no_lines_while_no_key_can_be_looked_up(
+    open_gate: OpenGate, upstream: RecordingUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = await open_gate()
+    unseen = await gate.issue("bob")
+
+    async def away(*_: object) -> None:
+        raise StorageFailed from OSError("gone")
+
+    monkeypatch.setattr(SqlKeyStore, "find", away)
+    statuses = [(await gate.ask(gate.get("/api/tags", key=unseen))).status for _ in range(3)]
+
+    assert ([503] * 3, [], 3) == (statuses, gate.heard.entries, gate.opened.books.ledger.refused)
 
 
 async def test_postgresql_may_be_away_and_come_back(
