@@ -60,7 +60,7 @@ COUNTS = (
 """Each dialect's last words on what an answer cost."""
 
 
-WITHOUT_LINES = (b"too_many_failures", b"ledger_full")
+WITHOUT_LINES = (b"too_many_failures", b"ledger_full", b"storage_failed")
 
 
 @dataclass
