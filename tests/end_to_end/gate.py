@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.end_to_end.commands import forge
 from tests.end_to_end.processes import Running, environment, python, running
 
 SCRIPTED = """
@@ -97,16 +98,7 @@ def command(folder: Path, *words: str) -> str:
 
 def ended(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """``llamagate`` with these words, however it ended."""
-    return subprocess.run(
-        python("proxy", *words),
-        cwd=folder,
-        env=environment(folder),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
+    return forge().run(words, folder, environment(folder), COMMAND_SECONDS)
 
 
 @contextmanager

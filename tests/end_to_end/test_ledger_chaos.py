@@ -20,6 +20,7 @@ import pytest
 from proxy.bootstrap.storage import records
 from proxy.bootstrap.workshop import Workshop
 from proxy.config.settings import Settings
+from proxy.errors import LedgerFull, StorageFailed
 from proxy.ledger import Wanted
 from proxy.vocabulary import Entry, Limits, Outcome
 from tests.end_to_end.gate import Gate, opened, scripted
@@ -60,7 +61,8 @@ COUNTS = (
 """Each dialect's last words on what an answer cost."""
 
 
-WITHOUT_LINES = (b"too_many_failures", b"ledger_full", b"storage_failed")
+WITHOUT_LINES = tuple(error.default.encode() for error in (LedgerFull, StorageFailed))
+"""What those are told who leave none: there is no room, or nobody can tell who they are."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Books:
     """The counts of whom they were told."""
     whole: set[str] = field(default_factory=set)
     """Answers whose last byte has come, whatever they cost."""
-    begun: set[str] = field(default_factory=set)
+    begun: dict[str, bytes] = field(default_factory=dict)
+    """The first words of answers."""
 
     def note(self, path: str, received: bytes, *, clean: bool) -> None:
         head, _, body = received.partition(b"\r\n\r\n")
@@ -81,7 +84,7 @@ class Books:
         if call is None:
             return
         name = call[1].decode()
-        self.begun.add(name)
+        self.begun[name] = received[:200]
         if clean:
             self.whole.add(name)
         text = re.sub(rb":\s+", b":", re.sub(rb",\s+", b",", body))
@@ -185,7 +188,7 @@ async def test_whenever_the_gate_is_killed_the_ledger_agrees_with_the_books_of_i
     assert len(books.told) > 10 * ROUNDS[kind], "there was something to compare"
     assert [] == running
     assert [] == [call for call, count in Counter(entry.id for entry in entries).items() if count > 1]
-    assert set() == books.begun - set(rows), "each that heard anything has a line"
+    assert {} == {call: words for call, words in books.begun.items() if call not in rows}
     assert {} == {call: (told, cost(rows[call])) for call, told in books.told.items() if told != cost(rows[call])}
     assert set() == {call for call in books.whole if rows[call].outcome is Outcome.LOST}
     assert [] == [entry for entry in entries if entry.usage.prompt_tokens > 20 or entry.usage.completion_tokens > WORDS]
