@@ -54,7 +54,7 @@ async def test_the_model_is_listed_and_shown(ollama: aiohttp.ClientSession) -> N
 
 
 async def test_a_chat_streams_tokens_and_ends_with_their_number(ollama: aiohttp.ClientSession) -> None:
-    body = {"model": real.NAME, "messages": HELLO, "options": {"num_predict": 5}}
+    body = {"model": real.NAME, "messages": HELLO, "options": {"num_predict": 5, "temperature": 0}}
     async with ollama.post("/api/chat", json=body) as answer:
         *pieces, last = [json.loads(line) async for line in answer.content]
 
