@@ -12,12 +12,12 @@ from typing import Protocol
 from proxy.dialects import Said
 from proxy.dialects.table import DIALECTS
 from proxy.ledger.line import Ledger
-from proxy.limits.limiter import Tell, Turnstile
+from proxy.limits.limiter import Turnstile
 from proxy.policy import endpoints
 from proxy.policy.models import Name
 from proxy.policy.permit import InstalledModels, may_ask, may_see, permit, wanted
 from proxy.relay import Answer, Client, relay
-from proxy.vocabulary import Ask, Call, Caller, Endpoint, Takes, Tongue, Upload
+from proxy.vocabulary import Ask, Call, Caller, Endpoint, Takes, Tell, Tongue, Upload
 
 
 class Door(Client, Protocol):

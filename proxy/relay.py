@@ -70,7 +70,7 @@ async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line
             elif meter.complete and not meter.failed and not is_told:
                 is_told = True
                 await line.tells_all(answer.status, len(more))
-            elif meter.usage.exact and not has_counts and not is_told:
+            elif not has_counts and not is_told and meter.usage.exact:
                 has_counts = True  # Some tell what it cost before they say that this was all.
                 await line.tells(answer.status)
             if more:

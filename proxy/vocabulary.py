@@ -15,6 +15,9 @@ Clock = Callable[[], float]
 Now = Callable[[], datetime]
 """The wall clock, always with a time zone."""
 
+Tell = Callable[[Mapping[str, str]], None]
+"""Takes header fields that the answer shall have, whatever it will be."""
+
 
 class Risk(enum.StrEnum):
     """What the box's owner risks by letting a caller use an endpoint; plans grant whole classes."""

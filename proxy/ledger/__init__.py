@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from proxy.vocabulary import Entry, Level
+from proxy.errors import Died
+from proxy.vocabulary import Entry, Level, Outcome, Usage
 
 GROUPS = ("user", "team", "key", "model", "day", "hour", "endpoint", "outcome")
 """What usage can be summed by."""
@@ -89,7 +90,27 @@ class Running:
     prompt_floor: int = 0
     """Tokens that it costs at the least; 0 while the backend has not been asked."""
     told: Entry | None = None
-    """What becomes of it if nothing else does: the client is about to hear the last of its answer."""
+    """What becomes of it if nothing else does, as was told last."""
+
+    @property
+    def so_far(self) -> Entry:
+        """What becomes of it if nothing else does: where nothing has been told, it is lost."""
+        return self.told or Entry(
+            id=self.id,
+            at=self.at,
+            endpoint=self.endpoint,
+            outcome=Outcome.LOST,
+            status=None,
+            reason=Died.code,
+            user=self.user,
+            team=self.team,
+            key_id=self.key_id,
+            plan=self.plan,
+            model=self.model,
+            stream=self.stream,
+            usage=Usage(prompt_tokens=self.prompt_floor, exact=False),
+            peer=self.peer,
+        )
 
 
 class Mark(NamedTuple):

@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from proxy.errors import Died, StorageFailed
+from proxy.errors import StorageFailed
 from proxy.ledger import Book, Mark, Part, Running, journal
 from proxy.ledger.journal import Journal
 from proxy.ledger.steps import Done, Told, read
-from proxy.vocabulary import Entry, Outcome, Usage
+from proxy.vocabulary import Entry
 
 EVERY_SECONDS = 0.25
 """Between two groups: whoever looks into the book sees what happened so long ago."""
@@ -79,7 +79,7 @@ class Fold:
 
     def died(self) -> list[Entry]:
         """What becomes of the calls that went on when their process ended."""
-        died = [running.told or _lost(running) for running in self.running.values()]
+        died = [running.so_far for running in self.running.values()]
         self.running.clear()
         return died
 
@@ -107,26 +107,6 @@ def _as_told(told: Entry, done: Done) -> Entry:
         bytes_out=done.bytes_out,
         first_byte_seconds=done.first_byte_seconds,
         total_seconds=done.total_seconds,
-    )
-
-
-def _lost(running: Running) -> Entry:
-    """A call of which nothing is known but that it began."""
-    return Entry(
-        id=running.id,
-        at=running.at,
-        endpoint=running.endpoint,
-        outcome=Outcome.LOST,
-        status=None,
-        reason=Died.code,
-        user=running.user,
-        team=running.team,
-        key_id=running.key_id,
-        plan=running.plan,
-        model=running.model,
-        stream=running.stream,
-        usage=Usage(prompt_tokens=running.prompt_floor, exact=False),
-        peer=running.peer,
     )
 
 

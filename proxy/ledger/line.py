@@ -1,7 +1,7 @@
 """The ledger: a line is opened before anything can fail and closed on every way out, whatever happens in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -25,7 +25,7 @@ from proxy.ledger import Listener, Running
 from proxy.ledger.prompts import LOGGED, kept_for
 from proxy.ledger.steps import Done, Step, Told
 from proxy.ledger.under_way import Stage, UnderWay
-from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Takes, Upload, Usage, UsageIn
+from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Takes, Tell, Upload, Usage, UsageIn
 
 UNKNOWN = "unknown"
 """The endpoint of a call whose path is not in the table; the path itself is anybody's text and is not kept."""
@@ -77,9 +77,6 @@ class Prompts(Protocol):
     ) -> None:
         """Without a body, as for forms and raw transfers, its length is all that is told. Never waits or raises."""
 
-
-Tell = Callable[[Mapping[str, str]], None]
-"""Takes header fields that the answer shall have, whatever it will be."""
 
 Finish = Callable[[Entry], Entry]
 """What every entry is given before it is kept, such as its price. Must be quick and must not raise."""

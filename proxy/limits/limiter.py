@@ -10,10 +10,7 @@ from proxy.limits import Account, Claim, Cost, Decision, Moment, State, Store, a
 from proxy.limits.accounts import Covers
 from proxy.limits.fields import duration, fields
 from proxy.limits.verdict import Kind, Standing, after, standings
-from proxy.vocabulary import Ask, Caller, Level, Tongue, Usage
-
-Tell = Callable[[Mapping[str, str]], None]
-"""Takes header fields that the answer shall have, whatever it will be."""
+from proxy.vocabulary import Ask, Caller, Level, Tell, Tongue, Usage
 
 BUSY = 1_000_000
 """Microseconds after which to try again where nobody knows when a call ends."""

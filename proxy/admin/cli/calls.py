@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from proxy.admin.cli.tools import Tools, at_desk
 from proxy.admin.desk import Desk
 from proxy.ledger import Running
 from proxy.ledger.facts import Fact, facts
-from proxy.vocabulary import Entry, Outcome, Usage
+from proxy.vocabulary import Entry
 
 LOOK_EVERY_SECONDS = 0.5
 NEWEST = 20
@@ -106,22 +107,7 @@ def _in_order(ended: Sequence[Entry], going_on: Sequence[Running]) -> list[Entry
 
 def _so_far(call: Running, now: datetime) -> Entry:
     """As if it ended now. How it ends, nobody knows."""
-    return call.told or Entry(
-        id=call.id,
-        at=call.at,
-        endpoint=call.endpoint,
-        outcome=Outcome.LOST,
-        status=None,
-        user=call.user,
-        team=call.team,
-        key_id=call.key_id,
-        plan=call.plan,
-        model=call.model,
-        stream=call.stream,
-        usage=Usage(call.prompt_floor, exact=False),
-        total_seconds=max(0.0, (now - call.at).total_seconds()),
-        peer=call.peer,
-    )
+    return call.told or replace(call.so_far, reason=None, total_seconds=max(0.0, (now - call.at).total_seconds()))
 
 
 def _cells_so_far(call: Running, now: datetime) -> tuple[str, ...]:
