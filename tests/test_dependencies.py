@@ -23,8 +23,10 @@ FLOORS = {
     "aiohttp": "3.14.5",  # Smuggled requests, CVE-2026-69243 and CVE-2026-111750, are fixed by then.
     "aiosqlite": "0.22",
     "asyncpg": "0.31",
+    "cryptography": "48",
     "msgspec": "0.22",
     "pydantic-settings": "2.16",
+    "pyjwt": "2.15.1",  # A JWK for an HMAC secret, and keys that choose their algorithm: refused by then.
     "redis": "8.1",  # A cancelled call leaves its reply to nobody else, CVE-2023-28858 and CVE-2023-28859.
     "sqlalchemy": "2.1",
 }
