@@ -27,6 +27,7 @@ GateError
 │       └── Truncated           it ended politely, but without its last words
 ├── ClientGone                  nobody is left to be told
 │   └── ClientStalled
+├── AuthUnavailable             503  nobody can tell at the moment whether a credential is good
 ├── StorageFailed               503  our own database's fault
 ├── LedgerFull                  503  there is no room for another line
 ├── Died                        500  the gate itself, under a call
@@ -34,6 +35,7 @@ GateError
 └── Misconfigured               the owner's fault, told at the command line
 """
 
+import enum
 import re
 from typing import ClassVar
 
@@ -132,19 +134,62 @@ class TwoCredentials(Refused):
 
     status = 400
     code = "two_credentials"
-    default = "Send exactly one credential: either Authorization or x-api-key, once."
+    default = "Send exactly one credential: Authorization, x-api-key or a key in the path, once."
+
+
+class Why(enum.StrEnum):
+    """Why what was shown proves nothing: for the owner's eyes, in ledger and log, and never for the caller's."""
+
+    NOTHING = "nothing_shown"
+    PLACEHOLDER = "placeholder"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    """No such key or identity, or another secret than the one on record."""
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    SUSPENDED = "suspended"
+    """The key or identity."""
+    USER_SUSPENDED = "user_suspended"
+    TEAM_SUSPENDED = "team_suspended"
+    DENIED = "denied"
+    """A token that the owner has put on the list, or one of such a subject."""
+    NOT_YET = "not_yet_valid"
+    TOO_LONG = "lives_too_long"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_AUDIENCE = "wrong_audience"
+    WRONG_ALGORITHM = "wrong_algorithm"
+    WRONG_TYPE = "wrong_type"
+    WRONG_KEY = "wrong_key"
+    """A token names a key that its issuer does not have."""
+    WRONG_CLAIMS = "wrong_claims"
+    """A claim is missing, or says what makes no sense."""
+    WRONG_SIGNATURE = "wrong_signature"
+    TOO_OLD = "too_old"
+    """A signed request from another time than now."""
+    REPLAYED = "replayed"
+    """A signed request that was seen before."""
 
 
 class Unauthenticated(Refused):
-    """Missing, malformed, unknown, expired and revoked are one and the same to the caller."""
+    """Whatever is wrong with it, it is one and the same to the caller."""
 
     status = 401
     code = "invalid_api_key"
     default = "A valid API key is required: send it as 'Authorization: Bearer <key>' or 'x-api-key: <key>'."
 
+    def __init__(self, why: Why = Why.NOTHING, message: str | None = None) -> None:
+        super().__init__(message)
+        self.why = why
+
     @property
     def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": 'Bearer realm="llamagate"'}
+        """RFC 6750 §3.1: no error code for who has shown nothing."""
+        error = "" if self.why is Why.NOTHING else ', error="invalid_token"'
+        return {"WWW-Authenticate": f'Bearer realm="llamagate"{error}'}
+
+    @property
+    def reason(self) -> str:
+        return f"{self.code}.{self.why}"
 
 
 class Forbidden(Refused):
@@ -293,6 +338,16 @@ class ClientGone(GateError):
 class ClientStalled(ClientGone):
     code = "client_stalled"
     default = "The client stopped reading."
+
+
+class AuthUnavailable(GateError):
+    code = "auth_unavailable"
+    status = 503
+    default = "The gate cannot tell at the moment whether this credential is good."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
 
 
 class StorageFailed(GateError):

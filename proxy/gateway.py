@@ -37,8 +37,8 @@ class Door(Client, Protocol):
 
 
 class Authenticate(Protocol):
-    async def caller(self, secrets: tuple[str, ...]) -> Caller:
-        """Who holds the credential. Raises Unauthenticated, TwoCredentials or Forbidden."""
+    async def caller(self, call: Call) -> Caller:
+        """Who proves to have sent it. Raises Unauthenticated, TwoCredentials, Forbidden or AuthUnavailable."""
 
 
 class Strangers(Protocol):
@@ -79,14 +79,14 @@ class Gateway:
         async with self._ledger.line(call) as line:
             line.endpoint = endpoints.known(call.method, call.path)
             with self._strangers.counted(call.peer):
-                caller = line.begun_by(await self._authenticate.caller(call.secrets))
+                caller = line.begun_by(await self._authenticate.caller(call))
             async with self._limiter.telling(caller, endpoints.tongue_of(call.path), door.tell) as turnstile:
                 endpoint, segment = endpoints.find(call.method, call.path)
                 may_ask(caller, endpoint)
                 body = await door.body(endpoint) if endpoint.takes in (Takes.JSON, Takes.FORM) else b""
                 line.bytes_in = len(body)
                 dialect = DIALECTS[endpoint.tongue]
-                asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment, call.query))
+                asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment, call.parameters))
                 installed = await self._upstream.installed(asked, wanted(caller, asked))
                 ask = line.ask = permit(caller, asked, installed)
                 async with turnstile.admit(ask) as admission:

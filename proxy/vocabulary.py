@@ -260,6 +260,8 @@ class Plan:
     that a key has of its own are taken."""
     log_prompts: float | None = None
     """For how many seconds what its callers ask is kept, word for word; None: not at all."""
+    key_in_path: bool = False
+    """Its keys may stand in the path of a URL, where more people see them than in a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,22 +270,111 @@ class Caller:
 
     user: str
     key_id: str
+    """Of an API key or an Ollama identity its id on record; of a token one that its issuer and subject always have."""
     plan: Plan
     team: str | None = None
     models: tuple[str, ...] | None = None
     """The key's own narrowing of ``plan.models``; None where it has none."""
     limits: Limits = Limits()
     """The key's own; what it says stands in place of what the plan says of each key."""
+    user_limits: Limits = Limits()
+    """The user's own; what they say stands in place of what the plan says of each user."""
+    team_limits: Limits = Limits()
+    """The team's own; what they say stands in place of what the plan says of each team."""
 
     @property
     def allowances(self) -> tuple[Allowance, ...]:
-        """The plan's, with the key's own limits over those of each key; a team's only for who has one."""
-        rows = self.plan.allowances
-        if not any(one.is_of_each_key for one in rows):
-            rows = (Allowance(Level.KEY, Limits()), *rows)
-        merged = (replace(one, limits=self.limits.over(one.limits)) if one.is_of_each_key else one for one in rows)
+        """The plan's, with the own limits of the key, the user and the team over those that the plan has for each.
+
+        A team's only for who has one.
+        """
+        said = self.plan.allowances
+        key = next((one for one in said if one.is_of_each_key), Allowance(Level.KEY, Limits()))
+        own = {Level.KEY: self.limits, Level.USER: self.user_limits, Level.TEAM: self.team_limits}
+        missing = [
+            replace(key, level=level, limits=Limits())
+            for level in own
+            if not any(one.level is level and not one.models for one in said)
+        ]
+        rows = sorted((*missing, *said), key=lambda one: _LEVELS.index(one.level))
+        merged = (
+            replace(one, limits=own[one.level].over(one.limits)) if one.level in own and not one.models else one
+            for one in rows
+        )
         is_alone = self.team is None
         return tuple(one for one in merged if one.limits != Limits() and not (one.level is Level.TEAM and is_alone))
+
+
+_LEVELS = tuple(Level)
+
+
+class Carrier(enum.StrEnum):
+    """Where in a request a credential stood."""
+
+    BEARER = "bearer"
+    """``Authorization: Bearer``, RFC 6750 §2.1."""
+    HEADER = "x-api-key"
+    """As the Anthropic clients say it."""
+    BASIC = "basic"
+    """``Authorization: Basic``, RFC 7617: what clients make of ``https://user:key@host``."""
+    SIGNED = "signed"
+    """``Authorization`` without a scheme: a request that Ollama's own client has signed."""
+    PATH = "path"
+    """``/k/KEY`` before the route, for clients that take nothing but a URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What somebody showed as a proof of who they are."""
+
+    carrier: Carrier
+    text: str = field(repr=False)
+    """Empty where it was malformed: an attempt all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Somebody else who says who people are, in signed tokens (RFC 7519), and whom the owner trusts with it.
+
+    Its keys come from one of four places: discovery where nothing else is said, a JWKS, a PEM file, a shared secret.
+    """
+
+    name: str
+    """The owner's word for it."""
+    url: str
+    """Exactly the claim ``iss``."""
+    audiences: tuple[str, ...]
+    """At least one of them has to be in the claim ``aud``."""
+    algorithms: tuple[str, ...] = ("RS256",)
+    jwks_url: str | None = None
+    pem: str | None = None
+    """A public key, or a certificate."""
+    secret: bytes | None = field(default=None, repr=False)
+    types: tuple[str, ...] = ("JWT", "at+jwt")
+    """What the header ``typ`` may say, where it says anything; compared without ``application/`` and case."""
+    user_claim: str = "sub"
+    user_prefix: str = ""
+    """Stands before what the claim says, so that the users of one issuer are not those of another."""
+    team_claim: str | None = None
+    groups_claim: str = "groups"
+    groups: tuple[tuple[str, str], ...] = ()
+    """By group, the name of a plan; of several the first counts."""
+    teams: tuple[tuple[str, str], ...] = ()
+    """By group, the name of a team; of several the first counts."""
+    plan: str | None = None
+    """That of whom no group has one; None: they are refused."""
+    require: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """By claim, what it may say; a token in which one of them says something else, or nothing, is refused."""
+    max_lifetime: float = 86_400.0
+    """Seconds between ``iat`` and ``exp`` at the most."""
+    leeway: float = 10.0
+    """Seconds by which its clock and ours may differ."""
+    refresh: float = 600.0
+    """Seconds between two looks at its keys."""
+    max_stale: float = 86_400.0
+    """Seconds for which the last good keys are believed while it cannot be reached."""
+    insecure: bool = False
+    """Its keys may come by plain HTTP from other machines too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,13 +385,21 @@ class Call:
     at: datetime
     method: str
     path: str
-    """The raw path without its query: untrusted text, to be matched and never to be sent or logged."""
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Every credential that was presented, in order; more than one is a mistake."""
+    """The raw path without its query and without a key before the route: untrusted text, to be matched and never to be
+    sent or logged."""
+    credentials: tuple[Credential, ...] = field(default=(), repr=False)
+    """Everything that was presented, in order; more than one is a mistake."""
     peer: str = ""
     content_type: str = ""
     query: str = field(default="", repr=False)
     """The raw text behind the path's ``?``, as untrusted as the path. It never travels: see ``Endpoint.query``."""
+
+    @property
+    def parameters(self) -> str:
+        """The query without what is part of a proof: whoever signs a request says there when."""
+        if not any(one.carrier is Carrier.SIGNED for one in self.credentials):
+            return self.query
+        return "&".join(one for one in self.query.split("&") if not one.startswith("ts="))
 
 
 @dataclass(frozen=True, slots=True)

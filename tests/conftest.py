@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import Standing
 from proxy.admin.desk import Desk
 from proxy.bootstrap.opening import Opened, desk_over
@@ -25,6 +26,9 @@ from tests.fakes.raw_client import RawClient, Told
 from tests.fakes.upstream import RecordingUpstream, recording
 
 pytest_plugins = ["tests.fakes.databases", "tests.fakes.redis", "tests.fakes.redis_proxy"]
+
+
+OWNER = Actor("owner", "the tests")
 
 
 class Heard:
@@ -151,7 +155,7 @@ async def open_gate(
         kept = await ended_last.enter_async_context(records(settings))
         heard = Heard()
         gate = await kept_open.enter_async_context(open_over(settings, kept, [heard]))
-        desk = desk_over(kept, settings, gate.counting.office)
+        desk = desk_over(kept, settings, gate.counting.office, OWNER)
         gates.append(Gate(gate, kept, desk, (await desk.create_key("alice")).secret, heard))
         upstream.forget()
         return gates[-1]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from proxy.config import keys
+from proxy.config.issuers import IssuerSettings
 from proxy.config.limits import AmountSettings, EverybodySettings, LimitSettings
-from proxy.config.load import Loaded, effective, load
+from proxy.config.load import Loaded, as_written, effective, load
 from proxy.config.plans import setting_as_written
 from proxy.config.prices import PriceSettings
 from proxy.config.redis_url import QUERIES, SHAPES
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CODE = set(re.findall(r"`[^`\n]+`", README))
 SETTINGS = (ROOT / "docs/settings.md").read_text()
+SIGNED_TOKENS = (ROOT / "docs/signed-tokens.md").read_text()
 
 
 def told(text: str) -> Loaded:
@@ -86,8 +88,21 @@ def test_every_price_is_told_with_its_meaning() -> None:
     assert rows("elsewhere") == table(SETTINGS, "Prices", 1)
 
 
+def test_every_setting_of_proofs_is_told_with_its_default_and_its_meaning() -> None:
+    assert rows("auth") == table(SETTINGS, "Proofs")
+
+
+def test_every_setting_of_an_issuer_is_told_with_its_default_and_its_meaning() -> None:
+    expected = []
+    for name, one in IssuerSettings.model_fields.items():
+        default = "(needed)" if one.is_required() else as_written(name, one.get_default(call_default_factory=True))
+        expected.append([f"`{name}`", default if default.startswith("(") else f"`{default}`", one.description])
+
+    assert expected == table(SETTINGS, "Issuers")
+
+
 def test_no_setting_is_left_out() -> None:
-    assert {"", "plans", "ledger", "elsewhere"} == {above for above, _ in settings()}
+    assert {"", "plans", "ledger", "elsewhere", "auth"} == {above for above, _ in settings()}
 
 
 def test_every_knob_is_told_with_its_default_and_its_rules() -> None:
@@ -121,7 +136,7 @@ def test_every_file_of_a_secret_is_told() -> None:
     assert set() == {name for name in keys.twins() if f"`{name}`" not in SETTINGS}
 
 
-@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README + SETTINGS, re.DOTALL))
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README + SETTINGS + SIGNED_TOKENS, re.DOTALL))
 def test_every_configuration_in_the_docs_is_a_good_one(example: str) -> None:
     assert told(example).settings.plans.keys() >= tomllib.loads(example).get("plans", {}).keys()
 

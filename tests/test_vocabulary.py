@@ -19,6 +19,8 @@ from proxy.vocabulary import (
     Ask,
     Call,
     Caller,
+    Carrier,
+    Credential,
     Endpoint,
     Level,
     Limits,
@@ -47,7 +49,9 @@ def test_a_noun_cannot_be_changed_by_whoever_it_is_handed_to(noun: type) -> None
 
 
 def test_a_call_shows_none_of_its_secrets() -> None:
-    assert "canary" not in repr(Call("c1", datetime(2026, 3, 1, tzinfo=UTC), "GET", "/", secrets=("canary",)))
+    assert "canary" not in repr(
+        Call("c1", datetime(2026, 3, 1, tzinfo=UTC), "GET", "/", credentials=(Credential(Carrier.BEARER, "canary"),))
+    )
 
 
 def test_an_ask_shows_nothing_of_its_prompt() -> None:
@@ -226,3 +230,36 @@ def test_what_a_team_is_allowed_counts_only_for_who_has_one() -> None:
 
     assert (EACH_KEY,) == Caller("alice", "k1", plan).allowances
     assert (EACH_KEY, EACH_TEAM) == Caller("alice", "k1", plan, team="lab").allowances
+
+
+def test_what_a_user_and_a_team_have_of_their_own_stands_over_what_their_plan_has_for_each() -> None:
+    of_team = dataclasses.replace(EACH_TEAM, limits=Limits(requests_per_minute=9, tokens_per_day=8))
+    own = Caller("alice", "k1", Plan("lab", allowances=(EACH_KEY, of_team)), "lab").allowances
+    plan = Plan("lab", allowances=(EACH_KEY, of_team, Allowance(Level.EVERYBODY, Limits(concurrent=1))))
+    caller = Caller("alice", "k1", plan, "lab", user_limits=Limits(concurrent=2), team_limits=Limits(tokens_per_day=5))
+
+    assert (EACH_KEY, of_team) == own
+    assert (
+        EACH_KEY,
+        Allowance(Level.USER, Limits(concurrent=2), shadow=EACH_KEY.shadow, time_zone=EACH_KEY.time_zone),
+        dataclasses.replace(of_team, limits=Limits(requests_per_minute=9, tokens_per_day=5)),
+        Allowance(Level.EVERYBODY, Limits(concurrent=1)),
+    ) == caller.allowances
+    assert (Allowance(Level.USER, Limits(concurrent=2)),) == Caller(
+        "alice", "k1", Plan("lab"), user_limits=Limits(concurrent=2), team_limits=Limits(concurrent=1)
+    ).allowances
+
+
+def test_what_a_plan_allows_on_some_models_is_nobodys_own() -> None:
+    on_some = Allowance(Level.USER, Limits(concurrent=1), models="gemma3:*")
+    caller = Caller("alice", "k1", Plan("lab", allowances=(on_some,)), user_limits=Limits(concurrent=2))
+
+    assert {on_some, Allowance(Level.USER, Limits(concurrent=2))} == set(caller.allowances)
+
+
+def test_when_a_request_was_signed_is_no_parameter_of_its_route() -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    signed = Call("c1", at, "GET", "/v1/usage", (Credential(Carrier.SIGNED, "P:S"),), query="by=day&ts=12&tsx=1")
+
+    assert "by=day&tsx=1" == signed.parameters
+    assert "by=day&ts=12" == dataclasses.replace(signed, credentials=(), query="by=day&ts=12").parameters

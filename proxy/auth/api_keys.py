@@ -38,9 +38,9 @@ def checksum(text: str) -> str:
     return base62(zlib.crc32(text.encode("ascii")), CHECKSUM_LENGTH)
 
 
-def new(random_bytes: RandomBytes) -> tuple[str, str]:
-    """A fresh key: its id and the whole key as its owner will hold it."""
-    key_id = base62(int.from_bytes(random_bytes(16)), ID_LENGTH)
+def new(random_bytes: RandomBytes, key_id: str | None = None) -> tuple[str, str]:
+    """A fresh key, or a fresh secret for the key with this id: the id and the whole key as its owner will hold it."""
+    key_id = key_id or base62(int.from_bytes(random_bytes(16)), ID_LENGTH)
     secret = base62(int.from_bytes(random_bytes(32)), SECRET_LENGTH)
     unchecked = f"{PREFIX}_{key_id}_{secret}"
     return key_id, f"{unchecked}_{checksum(unchecked)}"

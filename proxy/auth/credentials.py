@@ -1,24 +1,79 @@
-"""Where a credential may stand among a request's headers. Nothing in this module does I/O.
+"""Where in a request a credential may stand. Nothing in this module does I/O.
 
-RFC 6750 §2.1 for ``Authorization: Bearer``; ``x-api-key`` is how the Anthropic clients say the same.
+- ``Authorization: Bearer`` (RFC 6750 §2.1), and ``x-api-key``, which is how the Anthropic clients say the same;
+- ``Authorization: Basic`` (RFC 7617), what clients make of ``https://alice:KEY@gate``;
+- ``Authorization`` with a public key and a signature and no scheme, how Ollama's own client signs;
+- ``/k/KEY`` before the route, for clients that take nothing but a URL.
+
+What it is worth is not looked at here.
 """
 
+import base64
+import binascii
+import re
 from collections.abc import Iterable
 
-CARRIERS = ("authorization", "x-api-key")
+from proxy.vocabulary import Carrier, Credential
+
+IN_PATH = "/k/"
 LONGEST = 8192
-"""Characters of a header value that are looked at; nothing longer can be a credential."""
+"""Characters that are looked at; nothing longer can be a credential."""
+
+PLACEHOLDERS = frozenset(
+    "ollama empty none null dummy placeholder sk-no-key-required no-key lm-studio not-needed".split()
+)
+"""What clients say where they must say something and nobody gave them a key."""
+
+_SIGNED = re.compile(r"[A-Za-z0-9+/]+={0,2}:[A-Za-z0-9+/]+={0,2}")
 
 
-def presented(headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Every credential in the headers, in order; a malformed one is kept as an empty string, for it was an attempt."""
-    return tuple(_credential(name.lower(), value) for name, value in headers if name.lower() in CARRIERS)
+def presented(headers: Iterable[tuple[str, str]], path: str) -> tuple[tuple[Credential, ...], str]:
+    """Every credential of a request, in order, and the path without one.
+
+    A malformed one is there as an empty text, for it was an attempt. Beside a key in the path a placeholder in a header
+    is none: many a client that takes nothing but a URL has to send something.
+    """
+    found = tuple(_in_header(name.lower(), value) for name, value in headers if name.lower() in _READERS)
+    if not path.startswith(IN_PATH):
+        return found, path
+    text, _, rest = path.removeprefix(IN_PATH).partition("/")
+    others = tuple(one for one in found if not is_placeholder(one.text))
+    return (Credential(Carrier.PATH, text if _may_be(text) else ""), *others), f"/{rest}"
 
 
-def _credential(carrier: str, value: str) -> str:
-    if len(value) > LONGEST or not value.isascii():
+def is_placeholder(text: str) -> bool:
+    return text.lower() in PLACEHOLDERS
+
+
+def _may_be(text: str) -> bool:
+    return len(text) <= LONGEST and text.isascii()
+
+
+def _in_header(name: str, value: str) -> Credential:
+    return _READERS[name](value if _may_be(value) else "")
+
+
+def _api_key(value: str) -> Credential:
+    return Credential(Carrier.HEADER, value)
+
+
+def _authorization(value: str) -> Credential:
+    scheme, _, rest = value.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return Credential(Carrier.BEARER, rest)
+        case "basic":
+            return Credential(Carrier.BASIC, _password(rest))
+    return Credential(Carrier.SIGNED, value) if _SIGNED.fullmatch(value) else Credential(Carrier.BEARER, "")
+
+
+def _password(encoded: str) -> str:
+    """The password, or the user where that is empty, as in ``https://KEY@gate``. Who the user is, the key says."""
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
         return ""
-    if carrier == "x-api-key":
-        return value
-    scheme, _, token = value.partition(" ")
-    return token if scheme.lower() == "bearer" else ""
+    return (password or user) if colon else ""
+
+
+_READERS = {"authorization": _authorization, "x-api-key": _api_key}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import DemoTeller
 from proxy.bootstrap.opening import desk_over, gate
 from proxy.bootstrap.signals import heeding_signals
@@ -17,6 +18,8 @@ from proxy.demo import scripted, tour, weights
 from proxy.demo.standing import Standing as DemoStanding
 from proxy.telemetry import logs
 from proxy.vocabulary import Entry
+
+DEMO = Actor("llamagate demo", "here")
 
 
 async def demo(real: bool, told: DemoTeller, stay: bool) -> None:
@@ -54,7 +57,7 @@ async def _tour(settings: Settings, told: DemoTeller, stay: bool) -> None:
     heard = _Heard()
     async with records(settings) as kept, gate(settings, kept, [heard]) as opened:
         address = opened.standing.address
-        key = (await desk_over(kept, settings, opened.counting.office).create_key("alice", note="demo")).secret
+        key = (await desk_over(kept, settings, opened.counting.office, DEMO).create_key("alice", note="demo")).secret
         told.standing(opened.standing)
         await tour.take(address, key, told)
         for entry in heard.entries:

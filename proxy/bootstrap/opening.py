@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import Standing
 from proxy.admin.desk import Desk
 from proxy.admin.office import LimitsOffice
-from proxy.auth import api_keys
-from proxy.auth.authenticator import Authenticator
+from proxy.auth import api_keys, ollama_identity
 from proxy.backends.http import HttpBackend, Patience
 from proxy.backends.upstream import OneBackend
 from proxy.bootstrap import clocks
+from proxy.bootstrap.authenticating import Doorkeepers, doorkeepers
 from proxy.bootstrap.bookkeeping import Books, books
 from proxy.bootstrap.limiting import Counting, counting
 from proxy.bootstrap.storage import Records, pepper_of
@@ -43,14 +44,32 @@ class Opened:
     plans: dict[str, Plan]
     """By their names. Whatever is put in here holds from the next call on."""
     books: Books
+    who: Doorkeepers
 
 
-def desk_over(kept: Records, settings: Settings, office: LimitsOffice) -> Desk:
-    def mint() -> tuple[str, str, bytes]:
-        key_id, key = api_keys.new(secrets.token_bytes)
-        return key_id, key, api_keys.digest(key, pepper_of(settings))
+def desk_over(kept: Records, settings: Settings, office: LimitsOffice, actor: Actor) -> Desk:
+    """What the owner can do; ``actor`` is who is told to have done it."""
 
-    return Desk(kept.keys, kept.book, settings.plan_table(), mint, clocks.now, canonical_pattern, office)
+    def mint(key_id: str | None) -> tuple[str, str, bytes]:
+        new_id, key = api_keys.new(secrets.token_bytes, key_id)
+        return new_id, key, api_keys.digest(key, pepper_of(settings))
+
+    def read_identity(line: str) -> tuple[str, bytes]:
+        public_key = ollama_identity.public_key(line)
+        return ollama_identity.key_id_of(public_key), public_key
+
+    return Desk(
+        kept.registry,
+        kept.book,
+        settings.plan_table(),
+        mint,
+        clocks.now,
+        canonical_pattern,
+        office,
+        actor,
+        read_identity,
+        settings.issuers.keys(),
+    )
 
 
 def own_routes(settings: Settings, kept: Records, counts: Counting) -> dict[str, Own]:
@@ -67,25 +86,28 @@ async def gate(settings: Settings, kept: Records, listeners: Sequence[Listener])
 
     Raises Misconfigured where it cannot listen.
     """
-    async with books(settings, kept, listeners) as booked, counting(settings, kept.book) as counts:
+    plans = settings.plan_table()
+    async with (
+        books(settings, kept, listeners) as booked,
+        counting(settings, kept.book) as counts,
+        doorkeepers(settings, kept, plans) as who,
+    ):
         patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         backend = HttpBackend(Backend("ollama", settings.upstream), patience)
         upstream = OneBackend[Name, Installed](backend, read_tags, time.monotonic)
         ledger = booked.ledger
-        plans = settings.plan_table()
-        authenticator = Authenticator(kept.keys, plans, pepper_of(settings), clock=time.monotonic, now=clocks.now)
         manners = Manners(
             settings.max_body, settings.body_timeout, settings.stall_timeout, origins=settings.cors_origins
         )
         answers = Answers(upstream, own_routes(settings, kept, counts))
-        gateway = Gateway(counts.strangers, authenticator, counts.limiter, answers, ledger)
+        gateway = Gateway(counts.strangers, who.authenticator, counts.limiter, answers, ledger)
         server = Server(FrontDoor(gateway, manners, now=clocks.now, new_id=clocks.new_call_id), manners)
         refreshing = asyncio.create_task(upstream.keep_fresh())
         try:
             listening = await _listen(server, settings)
             try:
                 port = listening.sockets[0].getsockname()[1]
-                yield Opened(await _standing(settings, kept, upstream, port), counts, plans, booked)
+                yield Opened(await _standing(settings, kept, upstream, port), counts, plans, booked, who)
             finally:
                 listening.close()
                 server.pre_shutdown()
@@ -109,7 +131,7 @@ async def _listen(server: Server, settings: Settings) -> asyncio.Server:
 
 async def _standing(settings: Settings, kept: Records, upstream: OneBackend[Name, Installed], port: int) -> Standing:
     version = await upstream.version()
-    live = [key for key in await kept.keys.all() if key.state(clocks.now()) == "live"]
+    live = [key for key in await kept.registry.keys() if key.state(clocks.now()) == "live"]
     return Standing(
         address=settings.model_copy(update={"listen": f"{settings.listen.rpartition(':')[0]}:{port}"}).address,
         upstream=settings.upstream,

@@ -1,33 +1,42 @@
 """A new configuration in place of the old, in a gate that goes on: all of what can change, or nothing."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxy.admin.reloading import Reloaded
+from proxy.bootstrap.authenticating import issuers
 from proxy.config import keys
 from proxy.config.load import Loaded, Mistakes
 from proxy.config.settings import Settings
 from proxy.errors import GateError
-from proxy.vocabulary import Plan
+from proxy.vocabulary import Issuer, Plan
 
-AT_ONCE = frozenset({"plans", "limits", "time_zone"})
+AT_ONCE = frozenset({"plans", "limits", "time_zone", "issuers"})
 """Settings that hold from the next call on; every other one is built into what has been opened."""
 
 
 class Reloading:
     """Reads again what the gate was told."""
 
-    def __init__(self, settings: Settings, plans: dict[str, Plan], again: Callable[[], Loaded]) -> None:
-        """``plans`` is what the gate looks in at every call."""
+    def __init__(
+        self,
+        settings: Settings,
+        plans: dict[str, Plan],
+        trust: Callable[[Sequence[Issuer]], None],
+        again: Callable[[], Loaded],
+    ) -> None:
+        """``plans`` is what the gate looks in at every call; ``trust`` takes whose tokens are believed from now on."""
         self._settings = settings
         self._plans = plans
+        self._trust = trust
         self._again = again
         self._log = logging.getLogger("proxy.config")
 
     def __call__(self) -> Reloaded:
         try:
             told = self._again().settings
+            trusted = issuers(told)
         except Mistakes as error:
             self._log.error("reload_refused", extra={"mistakes": [str(mistake) for mistake in error.mistakes]})
             return Reloaded(mistakes=error.mistakes)
@@ -37,6 +46,7 @@ class Reloading:
         changed = [(path, keys.dotted(path)) for path in _changed(self._settings, told)]
         self._plans.clear()
         self._plans.update(told.plan_table())
+        self._trust(trusted)
         self._settings = self._settings.model_copy(update={name: getattr(told, name) for name in AT_ONCE})
         done = Reloaded(
             applied=tuple(name for path, name in changed if path[0] in AT_ONCE),

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from proxy import schema
-from proxy.auth import KeyStore, pepper
-from proxy.auth.key_store_sql import SqlKeyStore
+from proxy.auth import Registry, pepper
+from proxy.auth.sql import SqlRegistry
 from proxy.config.settings import Settings
 from proxy.errors import Misconfigured, StorageFailed
 from proxy.ledger import Book
@@ -20,7 +20,7 @@ from proxy.schema import database
 class Records:
     """What is kept in the database."""
 
-    keys: KeyStore
+    registry: Registry
     book: Book
 
 
@@ -45,7 +45,7 @@ async def records(settings: Settings) -> AsyncIterator[Records]:
             await schema.upgrade(engine, settings.state_dir / "schema.lock")
         except StorageFailed as error:
             raise Misconfigured(f"The database cannot be opened: {error.why}") from error
-        yield Records(SqlKeyStore(engine), SqlBook(engine))
+        yield Records(SqlRegistry(engine), SqlBook(engine))
     finally:
         await engine.dispose()
 

@@ -2,21 +2,26 @@
 
 import asyncio
 import os
+import pwd
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from proxy import __version__
-from proxy.admin import control, reloading, remote, watching
+from proxy.admin import control, proofs, reloading, remote, watching
+from proxy.admin.actor import Actor, here
 from proxy.admin.backup import Copied, copying
 from proxy.admin.cli.tools import DemoTeller, Standing
 from proxy.admin.desk import Desk
 from proxy.admin.refusals import NotDone
 from proxy.bootstrap import clocks, demo
+from proxy.bootstrap.authenticating import explained
 from proxy.bootstrap.limiting import office_elsewhere
 from proxy.bootstrap.opening import Opened, desk_over, gate
 from proxy.bootstrap.reloading import Reloading
@@ -55,7 +60,7 @@ class Workshop:
     @asynccontextmanager
     async def desk(self, settings: Settings) -> AsyncIterator[Desk]:
         async with records(settings) as kept, office_elsewhere(settings, kept.book) as office:
-            yield desk_over(kept, settings, office)
+            yield desk_over(kept, settings, office, self._actor())
 
     async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
         pretty = sys.stdout.isatty() if settings.log_format == "auto" else settings.log_format == "pretty"
@@ -78,6 +83,9 @@ class Workshop:
     async def ledger_status(self, settings: Settings) -> watching.LedgerStatus:
         return await watching.ledger_status(control.path_in(settings.state_dir))
 
+    async def auth_status(self, settings: Settings) -> proofs.AuthStatus:
+        return await proofs.auth_status(control.path_in(settings.state_dir))
+
     async def backup(self, settings: Settings, file: Path, *, force: bool) -> Copied:
         _refuse_without(database.file_of(settings.database))
         async with _copied(settings) as there:
@@ -91,6 +99,22 @@ class Workshop:
         async with records(settings) as kept:
             await close_all(kept.book, clocks.now())  # Their gate went on without this database.
         return copied
+
+    async def explain(self, settings: Settings, token: str) -> Mapping[str, Any]:
+        async with records(settings) as kept:
+            return await explained(settings, kept, token)
+
+    def _actor(self) -> Actor:
+        """Who runs this process."""
+        try:
+            login = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:  # A container may run as a user that has no name.
+            login = str(os.getuid())
+        try:
+            terminal = os.ttyname(sys.stdin.fileno())
+        except (OSError, ValueError):
+            terminal = None
+        return here(self._environment, login=login, host=socket.gethostname(), terminal=terminal)
 
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         await demo.demo(real, told, stay)
@@ -124,7 +148,7 @@ def _home(settings: Settings) -> copying.Home:
 @asynccontextmanager
 async def _asked_by_its_owner(settings: Settings, opened: Opened, again: Callable[[], Loaded]) -> AsyncIterator[None]:
     """The gate answers at its control socket, and takes SIGHUP for the wish to read its configuration again."""
-    reload = Reloading(settings, opened.plans, again)
+    reload = Reloading(settings, opened.plans, opened.who.tokens.replace, again)
 
     async def reloaded(_: Mapping[str, object]) -> Mapping[str, object]:
         return reloading.told(reload())
@@ -132,6 +156,7 @@ async def _asked_by_its_owner(settings: Settings, opened: Opened, again: Callabl
     handlers = {
         **remote.handlers(opened.counting.office),
         **watching.handlers(opened.books, time.monotonic),
+        **proofs.handlers(opened.who),
         "reload": reloaded,
     }
     loop = asyncio.get_running_loop()

@@ -59,7 +59,8 @@ def _below(field: FieldInfo) -> type[BaseModel] | _Named | None:
         return kind
     if get_origin(kind) is dict:
         name, inner = get_args(kind)
-        return _Named(inner, is_pattern=name is str)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return _Named(inner, is_pattern=name is str)
     return None
 
 

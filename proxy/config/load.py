@@ -11,20 +11,25 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import PydanticBaseSettingsSource
 
 from proxy.config import keys, written
+from proxy.config.issuers import OneSource, OpenWire
 from proxy.config.kinds import listed
 from proxy.config.layers import Environment, File, Flags, Layer, Mistake, Mistakes, SecretFiles
 from proxy.config.ledger import FOREVER
 from proxy.config.limits import NeedsRate
 from proxy.config.plans import NeedsOwner, setting_as_written
 from proxy.config.redis_url import OpenToAll
-from proxy.config.settings import AsksItself, Settings
+from proxy.config.settings import AsksItself, NoSuchPlan, Settings
 from proxy.vocabulary import Setting
 
-__all__ = ["Loaded", "Mistake", "Mistakes", "effective", "load"]
+__all__ = ["Loaded", "Mistake", "Mistakes", "as_written", "effective", "load"]
 
 _SIZES = ("max_body", "max_size", "spool")
 _LENGTHS_OF_KEEPING = ("keep", "usage_log_keep")
+_OWNERS_OF_NAMES = {"issuers": "an issuer"}
 _CURES: Mapping[type, str] = {
+    OpenWire: "https://, or insecure = true for this issuer if nobody else can reach the wire",
+    OneSource: "one of jwks_url, key_file, secret and secret_file, or none of them for OIDC discovery",
+    NoSuchPlan: "a plan that is described under [plans], or default",
     AsksItself: "another host or port than that of listen",
     NeedsOwner: "leave them out, or say owner = true in this plan if its keys are only for the owner of the box",
     NeedsRate: "say both, or leave the burst out",
@@ -84,11 +89,12 @@ def load(
 
 def effective(loaded: Loaded) -> list[tuple[str, str, str]]:
     """Each key, its value as people write it with secrets masked, and where it came from."""
-    rows = ((keys.dotted(path), _shown(path[-1], value)) for path, value in keys.told(loaded.settings))
+    rows = ((keys.dotted(path), as_written(path[-1], value)) for path, value in keys.told(loaded.settings))
     return [(key, shown, loaded.origins.get(key, "default")) for key, shown in rows]
 
 
-def _shown(name: str, value: Any) -> str:
+def as_written(name: str, value: Any) -> str:
+    """A value as people write it; secrets are masked."""
     match value:
         case None:
             return FOREVER if name in _LENGTHS_OF_KEEPING else "(not set)"
@@ -98,6 +104,9 @@ def _shown(name: str, value: Any) -> str:
             return "true" if value else "false"
         case tuple():
             return ", ".join(map(str, value)) or "(none)"
+        case dict():
+            meant = ((one, said if isinstance(said, tuple) else (said,)) for one, said in value.items())
+            return ", ".join(f"{one}={meaning}" for one, meanings in meant for meaning in meanings) or "(none)"
         case Setting():
             return setting_as_written(name, value)
         case float():
@@ -160,6 +169,9 @@ def _explained(error: ValidationError, layers: Sequence[Layer]) -> Iterator[Mist
         entry = next((step + 1 for step in detail["loc"] if isinstance(step, int)), None)
         problem = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
         cure = keys.cure(path)
+        if detail["type"] == "missing":
+            yield _mistake(path, "is not told, and has to be", cure, layers, above=True)
+            continue
         if detail["type"] == "extra_forbidden":
             problem, cure = "is not a setting", keys.meant(path[-1], list(keys.table(path).model_fields))
         elif (kind := type(detail.get("ctx", {}).get("error"))) in _CURES:
@@ -167,13 +179,14 @@ def _explained(error: ValidationError, layers: Sequence[Layer]) -> Iterator[Mist
         elif detail["type"] in ("dict_type", "model_type"):
             problem = "should be a table"
         elif is_name:
-            problem = "is not a name for a plan"
+            problem = f"is not a name for {_OWNERS_OF_NAMES.get(path[0], 'a plan')}"
             cure = "small letters and digits, with single - or _ between them, such as lab-2"
         yield _mistake(path, f"entry {entry} {problem}" if entry else problem, cure, layers)
 
 
-def _mistake(path: keys.Path, problem: str, cure: str, layers: Sequence[Layer]) -> Mistake:
-    layer = _teller(path, layers)
+def _mistake(path: keys.Path, problem: str, cure: str, layers: Sequence[Layer], *, above: bool = False) -> Mistake:
+    """``above``: who told of the table that it is missing from is to be named."""
+    layer = next((one for one in layers if one.tells(path[:-1])), None) if above else _teller(path, layers)
     if layer is None:
         return Mistake("default", keys.dotted(path), problem, cure)
     return Mistake(layer.where, layer.name(path), problem, cure)

@@ -167,6 +167,11 @@ class PlanSettings(BaseModel):
         description="How long what its callers ask is kept, which they are told; without it, it is not kept.",
         examples=["7d"],
     )
+    key_in_path: bool = Field(
+        default=False,
+        description="Whether its keys may stand in a URL, https://gate/k/KEY/v1, for clients that take nothing else.",
+        examples=[True],
+    )
     pull: PullSettings = Field(
         default=PullSettings(),
         description="What it may pull, if it may manage models.",
@@ -205,4 +210,5 @@ class PlanSettings(BaseModel):
             refuses_truncation=self.truncation == "refuse",
             allowances=self.limits.each(self.time_zone or time_zone) + everybodys,
             log_prompts=self.log_prompts,
+            key_in_path=self.key_in_path,
         )

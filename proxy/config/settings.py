@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.config.addresses import host_and_port, is_loopback, is_unspecified
+from proxy.config.auth import AuthSettings
+from proxy.config.issuers import IssuerName, IssuerSettings
 from proxy.config.kinds import Octets, Seconds, TimeZone, is_placeholder, listed, lower, whole
 from proxy.config.ledger import LedgerSettings
 from proxy.config.limits import EverybodySettings
@@ -42,6 +44,10 @@ _DRIVERS = {
 
 class AsksItself(ValueError):
     """The gate was told to stand in front of itself."""
+
+
+class NoSuchPlan(ValueError):
+    """A plan was named that nobody has described."""
 
 
 def _listen(text: str) -> str:
@@ -223,6 +229,14 @@ class Settings(BaseSettings):
         description="What keys may do, by the name of their plan; a plan 'default' always exists.",
         examples=['[plans.lab] with models = ["llama3.2:*"] under it'],
     )
+    auth: AuthSettings = Field(
+        default=AuthSettings(), description="How proofs are taken.", examples=['{ outage = "15m" }']
+    )
+    issuers: dict[IssuerName, IssuerSettings] = Field(
+        default_factory=dict,
+        description="Whose tokens are believed, by the owner's word for them.",
+        examples=['[issuers.sso] with url = "https://sso.example.org" and audience = "llamagate" under it'],
+    )
 
     @field_validator("upstream")
     @classmethod
@@ -250,6 +264,22 @@ class Settings(BaseSettings):
     @classmethod
     def _default_plan(cls, plans: dict[str, PlanSettings]) -> dict[str, PlanSettings]:
         return plans if DEFAULT_PLAN in plans else {DEFAULT_PLAN: PlanSettings(), **plans}
+
+    @field_validator("issuers")
+    @classmethod
+    def _known_plans(cls, issuers: dict[str, IssuerSettings], info: ValidationInfo) -> dict[str, IssuerSettings]:
+        plans = info.data.get("plans")
+        if plans is None:  # What is wrong with them is told already.
+            return issuers
+        for name, issuer in issuers.items():
+            named = [issuer.plan] if issuer.plan else []
+            for plan in (*named, *issuer.groups.values()):
+                if plan not in plans:
+                    raise NoSuchPlan(f"has {plan!r} as a plan of {name}, and there are {', '.join(sorted(plans))}")
+        urls = [issuer.url for issuer in issuers.values()]
+        if twice := next((url for url in urls if urls.count(url) > 1), None):
+            raise ValueError(f"has {twice} twice, and each issuer can stand here once")
+        return issuers
 
     @classmethod
     def settings_customise_sources(

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from proxy.errors import (
+    AuthUnavailable,
     BackendDown,
     BackendFailed,
     BackendRefused,
@@ -404,7 +405,7 @@ class Ledger:
             if not self._open:
                 self._none_open.set()
             # Who only guesses shall not fill the disk, nor who comes while it is full or no key can be looked up.
-            is_nobodys = line.caller is None and isinstance(error, StorageFailed)
+            is_nobodys = line.caller is None and isinstance(error, (StorageFailed, AuthUnavailable))
             self.refused += is_nobodys
             if not is_nobodys and not isinstance(error, (TooManyFailures, LedgerFull)):
                 await self._close(line, line.closed(outcome, error))

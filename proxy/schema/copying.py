@@ -30,9 +30,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from proxy.auth import key_store_sql
+from proxy.auth import sql as auth_sql
 from proxy.errors import StorageFailed
-from proxy.ledger import sql
+from proxy.ledger import sql as ledger_sql
 from proxy.schema import alone, changing, config
 
 Value = str | int | float | bool | bytes | None
@@ -40,7 +40,11 @@ Row = Mapping[str, Value]
 
 PAGE = 500
 """Rows that are read or written at once."""
-SURE_TO_BE_THERE = frozenset({"about", "journals"})
+DECLARED = {
+    name: table for metadata in (auth_sql.metadata, ledger_sql.metadata) for name, table in metadata.tables.items()
+}
+"""All tables that there may be, as this version of the gate has them."""
+SURE_TO_BE_THERE = frozenset({"about", "counters", "journals"})
 """Tables of which rows say nothing that could be missed: they come with the schema, or with a gate that was started."""
 
 
@@ -161,9 +165,7 @@ class Refill:
 class Copying:
     """A database that is copied as a whole."""
 
-    tables: Sequence[str] = tuple(
-        name for metadata in (key_store_sql.metadata, sql.metadata) for name in metadata.tables
-    )
+    tables: Sequence[str] = tuple(DECLARED)
     """All that there may be."""
 
     def __init__(self, engine: AsyncEngine, lock_file: Path) -> None:
@@ -217,8 +219,8 @@ def _made_anew(connection: Connection, revision: str) -> None:
 
 def _numbered(table: Table) -> Column[Any] | None:
     """The column for which the database gives numbers."""
-    columns = list(table.primary_key.columns)
-    return columns[0] if len(columns) == 1 and isinstance(columns[0].type, Integer) else None
+    declared = DECLARED[table.name].autoincrement_column  # SQLite does not tell.
+    return None if declared is None else table.columns[declared.name]
 
 
 def _numbers_rows(connection: Connection) -> bool:

@@ -44,17 +44,18 @@ class FrontDoor:
             # A browser's question whether it may ask: not a call, and nobody's to be charged.
             return web.Response(status=204, headers={**cors.on_preflight(request.headers, origins), **OURS})
         path, _, query = request.raw_path.partition("?")
+        credentials, path = presented(request.headers.items(), path)
         call = Call(
             id=self._new_id(),
             at=self._now(),
             method=request.method,
             path=path,
-            secrets=presented(request.headers.items()),
+            credentials=credentials,
             peer=_address(request),
             content_type=request.headers.get("Content-Type", ""),
             query=query,
         )
-        door = HttpDoor(request, call.id, self._manners, cors.on_answers(request.headers.get("Origin"), origins))
+        door = HttpDoor(request, call, self._manners, cors.on_answers(request.headers.get("Origin"), origins))
         try:
             await self._gateway.answer(call, door)
         except GateError as error:

@@ -9,7 +9,7 @@ from aiohttp.http import HttpProcessingError
 
 from proxy.dialects import codings
 from proxy.errors import BodyTooLarge, BodyTooSlow, ClientGone, ClientStalled, EncodingUnknown, GateError, NotUnderstood
-from proxy.vocabulary import Endpoint, Upload
+from proxy.vocabulary import Call, Endpoint, Upload
 from proxy.web.manners import Manners
 from proxy.web.refusals import rendered
 
@@ -21,11 +21,11 @@ OURS = {"Server": "llamagate"}
 class HttpDoor:
     """A ``Door``. After ``begin`` nothing can be refused any more; whatever is raised then ends in an unclean end."""
 
-    def __init__(self, request: web.BaseRequest, call_id: str, manners: Manners, said: Mapping[str, str]) -> None:
+    def __init__(self, request: web.BaseRequest, call: Call, manners: Manners, said: Mapping[str, str]) -> None:
         """``said`` are header fields that every answer to this request carries."""
         self._request = request
-        self._said = {**said, **OURS, CALL_ID: call_id}
-        self._call_id = call_id
+        self._said = {**said, **OURS, CALL_ID: call.id}
+        self._call = call
         self._manners = manners
         self.response: web.StreamResponse | None = None
 
@@ -116,7 +116,7 @@ class HttpDoor:
         if self.response is not None:
             self._close()
             return self.response
-        status, headers, body = rendered(error, self._request.raw_path.partition("?")[0], self._call_id)
+        status, headers, body = rendered(error, self._call.path, self._call.id)
         response = web.Response(status=status, headers={**headers, **self._said}, body=body)
         if not self._request.content.is_eof() and self._request.body_exists:
             response.force_close()  # Nobody will read the rest of that body.

@@ -1,20 +1,22 @@
-import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from proxy.auth import Key, api_keys
-from proxy.auth.authenticator import REMEMBERED_KEYS, REMEMBERED_SECONDS, Authenticator
-from proxy.errors import Forbidden, GateError, StorageFailed, TwoCredentials, Unauthenticated
-from proxy.vocabulary import Caller, Limits, Plan
+from proxy.auth import Act, Denial, Key, Kind, Team, User, api_keys
+from proxy.auth.authenticator import PLACEHOLDER, Authenticator
+from proxy.auth.claims import Claims
+from proxy.auth.remembered import LOOK_SECONDS, Remembered
+from proxy.errors import AuthUnavailable, Forbidden, GateError, TwoCredentials, Unauthenticated, Why
+from proxy.vocabulary import Call, Caller, Carrier, Credential, Limits, Plan
 from tests.fakes.clock import FakeClock
-from tests.fakes.keys import FakeKeys
+from tests.fakes.keys import FakeRegistry
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 PEPPER = b"p" * 32
-PLANS = {"default": Plan("default")}
+PLANS = {"default": Plan("default"), "lab": Plan("lab"), "urls": Plan("urls", key_in_path=True)}
 
 
 def minted(number: int) -> tuple[str, str]:
@@ -32,222 +34,326 @@ KEY = Key(
     created_at=NOON - timedelta(days=1),
     digest=api_keys.digest(SECRET, PEPPER),
 )
+ALICE = User("alice", NOON, limits=Limits(concurrent=2))
+LAB = Team("lab", NOON, limits=Limits(tokens_per_day=1000))
+IDENTITY = replace(KEY, id="identity1234", kind=Kind.IDENTITY, digest=bytes(range(32)))
+CLAIMS = Claims("sso", "sso:carol", None, None, "carol", "t1", 2**31, "key 1", "jwt-000000000001")
+TOKEN = "a.b.c"
 
 
-class Asked(FakeKeys):
-    """Remembers what it was asked for, and takes its time."""
+class FakeTokens:
+    """Every token says what it was told to."""
 
-    def __init__(self, *keys: Key, takes: Callable[[], None] = lambda: None) -> None:
-        super().__init__(*keys)
-        self.asked: list[str] = []
-        self.takes = takes
+    def __init__(self, claims: Claims | GateError = CLAIMS) -> None:
+        self.said = claims
 
-    async def find(self, key_id: str) -> Key | None:
-        self.asked.append(key_id)
-        found = await super().find(key_id)
-        self.takes()
-        return found
+    async def claims(self, text: str) -> Claims:
+        if isinstance(self.said, GateError):
+            raise self.said
+        return self.said
 
 
-def authenticator(keys: FakeKeys, clock: FakeClock | None = None, now: datetime = NOON) -> Authenticator:
-    return Authenticator(keys, PLANS, PEPPER, clock=clock or FakeClock(), now=lambda: now)
+class FakeSignatures:
+    """Whoever signs is the holder of the identity, if there is one."""
+
+    def __init__(self, remembered: Remembered) -> None:
+        self._remembered = remembered
+
+    async def holder(self, call: Call, text: str) -> object:
+        holder = await self._remembered.holder(IDENTITY.id)
+        if holder is None:
+            raise Unauthenticated(Why.UNKNOWN)
+        return holder
 
 
-async def refusal(keys: FakeKeys, *secrets: str, now: datetime = NOON) -> GateError:
-    with pytest.raises(GateError) as raised:
-        await authenticator(keys, now=now).caller(secrets)
-    return raised.value
+class World:
+    """Who is on record, what issuers say, and the time of day."""
+
+    def __init__(
+        self,
+        *keys: Key,
+        users: Sequence[User] = (),
+        teams: Sequence[Team] = (),
+        claims: Claims | GateError = CLAIMS,
+        now: datetime = NOON,
+    ) -> None:
+        self.registry = FakeRegistry(*keys, users=users, teams=teams)
+        self.now = now
+        self.clock = FakeClock()
+        self.remembered = Remembered(self.registry, clock=self.clock, outage_seconds=900)
+        self.plans = dict(PLANS)
+        self.tokens = FakeTokens(claims)
+        self.authenticator = Authenticator(
+            self.remembered,
+            self.plans,
+            PEPPER,
+            tokens=self.tokens,
+            signatures=FakeSignatures(self.remembered),  # type: ignore[arg-type]
+            now=lambda: self.now,
+        )
+
+    async def caller(self, text: str = SECRET, carrier: Carrier = Carrier.BEARER) -> Caller:
+        return await self.met((Credential(carrier, text),))
+
+    async def met(self, credentials: tuple[Credential, ...]) -> Caller:
+        await self.remembered.look()
+        return await self.authenticator.caller(Call("c1", NOON, "GET", "/api/tags", credentials))
+
+    async def refusal(self, text: str = SECRET, carrier: Carrier = Carrier.BEARER) -> GateError:
+        with pytest.raises(GateError) as raised:
+            await self.caller(text, carrier)
+        return raised.value
+
+    async def why(self, text: str = SECRET, carrier: Carrier = Carrier.BEARER) -> Why:
+        error = await self.refusal(text, carrier)
+        assert isinstance(error, Unauthenticated)
+        return error.why
 
 
-async def test_whoever_holds_a_key_is_its_user() -> None:
-    expected = Caller("alice", KEY_ID, PLANS["default"], "lab", ("llama3.2",), Limits(requests_per_minute=30))
+@pytest.mark.parametrize("carrier", [Carrier.BEARER, Carrier.HEADER, Carrier.BASIC])
+async def test_whoever_holds_a_key_is_its_user_however_it_came(carrier: Carrier) -> None:
+    here = World(KEY, users=[ALICE], teams=[LAB])
+    expected = Caller(
+        "alice",
+        KEY_ID,
+        PLANS["default"],
+        "lab",
+        ("llama3.2",),
+        Limits(requests_per_minute=30),
+        user_limits=Limits(concurrent=2),
+        team_limits=Limits(tokens_per_day=1000),
+    )
 
-    assert expected == await authenticator(FakeKeys(KEY)).caller((SECRET,))
+    assert expected == await here.caller(carrier=carrier)
+    assert {"api_key": 1} == here.authenticator.counts
 
 
 OTHER_SECRET = f"sk-lg_{KEY_ID}_{'0' * 43}"
 OTHER_SECRET += f"_{api_keys.checksum(OTHER_SECRET)}"
 """Well formed, and with an id that is on record."""
+SECOND_SECRET = f"sk-lg_{KEY_ID}_{'1' * 43}"
+SECOND_SECRET += f"_{api_keys.checksum(SECOND_SECRET)}"
 
 
 @pytest.mark.parametrize(
-    ("key", "secrets", "now", "looked_up"),
+    ("key", "text", "now", "why"),
     [
-        (KEY, (), NOON, 0),
-        (KEY, ("",), NOON, 0),
-        (KEY, ("sk-lg_nonsense",), NOON, 0),
-        (KEY, (SECRET[:-1],), NOON, 0),
-        (KEY, (SECRET[:-1] + "\xff",), NOON, 0),
-        (KEY, ("\udcff",), NOON, 0),
-        (KEY, (KEY_ID,), NOON, 0),
-        (KEY, (KEY.digest.hex(),), NOON, 0),
-        (KEY, (f"sk-lg_{KEY_ID}_{KEY.digest.hex()[:43]}_000000",), NOON, 0),
-        (KEY, (minted(2)[1],), NOON, 1),
-        (KEY, (OTHER_SECRET,), NOON, 1),
-        (replace(KEY, digest=b""), (SECRET,), NOON, 1),
-        (replace(KEY, digest=bytes(32)), (SECRET,), NOON, 1),
-        (replace(KEY, digest=api_keys.digest(SECRET, b"q" * 32)), (SECRET,), NOON, 1),
-        (replace(KEY, expires_at=NOON), (SECRET,), NOON, 1),
-        (replace(KEY, expires_at=NOON), (SECRET,), NOON + timedelta(days=1), 1),
-        (replace(KEY, revoked_at=NOON), (SECRET,), NOON, 1),
+        (KEY, "", NOON, Why.MALFORMED),
+        (KEY, "sk-lg_nonsense", NOON, Why.MALFORMED),
+        (KEY, SECRET[:-1], NOON, Why.MALFORMED),
+        (KEY, SECRET[:-1] + "\xff", NOON, Why.MALFORMED),
+        (KEY, "\udcff", NOON, Why.MALFORMED),
+        (KEY, KEY_ID, NOON, Why.MALFORMED),
+        (KEY, KEY.digest.hex(), NOON, Why.MALFORMED),
+        (KEY, f"sk-lg_{KEY_ID}_{KEY.digest.hex()[:43]}_000000", NOON, Why.MALFORMED),
+        (KEY, minted(2)[1], NOON, Why.UNKNOWN),
+        (KEY, OTHER_SECRET, NOON, Why.UNKNOWN),
+        (replace(KEY, digest=b""), SECRET, NOON, Why.UNKNOWN),
+        (replace(KEY, digest=bytes(32)), SECRET, NOON, Why.UNKNOWN),
+        (replace(KEY, digest=api_keys.digest(SECRET, b"q" * 32)), SECRET, NOON, Why.UNKNOWN),
+        (replace(KEY, kind=Kind.IDENTITY), SECRET, NOON, Why.UNKNOWN),
+        (replace(KEY, expires_at=NOON), SECRET, NOON, Why.EXPIRED),
+        (replace(KEY, expires_at=NOON), SECRET, NOON + timedelta(days=1), Why.EXPIRED),
+        (replace(KEY, suspended_at=NOON), SECRET, NOON, Why.SUSPENDED),
+        (replace(KEY, revoked_at=NOON), SECRET, NOON, Why.REVOKED),
         # A clock that was set back does not bring a revoked key to life.
-        (replace(KEY, revoked_at=NOON), (SECRET,), NOON - timedelta(days=1), 1),
+        (replace(KEY, revoked_at=NOON), SECRET, NOON - timedelta(days=1), Why.REVOKED),
+        (replace(KEY, revoked_at=NOON, expires_at=NOON, suspended_at=NOON), SECRET, NOON, Why.REVOKED),
     ],
 )
-async def test_all_who_cannot_be_known_hear_the_same(
-    key: Key, secrets: tuple[str, ...], now: datetime, looked_up: int
+async def test_all_who_cannot_be_known_hear_the_same_and_the_owner_hears_why(
+    key: Key, text: str, now: datetime, why: Why
 ) -> None:
-    keys = Asked(key)
-    error = await refusal(keys, *secrets, now=now)
-    plain = Unauthenticated()
+    here = World(key, now=now)
+    error = await here.refusal(text)
+    plain = Unauthenticated(Why.MALFORMED)
 
-    assert (Unauthenticated, plain.message, plain.headers) == (type(error), error.message, error.headers)
-    assert looked_up == len(keys.asked)
+    assert isinstance(error, Unauthenticated)
+    assert (plain.message, plain.headers, plain.code) == (error.message, error.headers, error.code)
+    assert (why, f"invalid_api_key.{why}") == (error.why, error.reason)
+    assert {why: 1} == here.authenticator.counts
+
+
+@pytest.mark.parametrize(
+    ("users", "teams", "why"),
+    [
+        ([replace(ALICE, suspended_at=NOON)], [], Why.USER_SUSPENDED),
+        ([ALICE], [replace(LAB, suspended_at=NOON)], Why.TEAM_SUSPENDED),
+        ([replace(ALICE, suspended_at=NOON)], [replace(LAB, suspended_at=NOON)], Why.USER_SUSPENDED),
+    ],
+)
+async def test_nobody_gets_in_while_their_user_or_team_is_suspended(
+    users: list[User], teams: list[Team], why: Why
+) -> None:
+    of_lab = replace(CLAIMS, user="alice", team="lab", plan="lab")
+    here = World(KEY, IDENTITY, users=users, teams=teams, claims=of_lab)
+
+    assert why is await here.why()
+    assert why is await here.why("P:S", Carrier.SIGNED)
+    assert why is await here.why(TOKEN)
+
+
+async def test_who_shows_nothing_is_told_so_by_the_lack_of_an_error_code() -> None:
+    here = World(KEY)
+    with pytest.raises(Unauthenticated) as raised:
+        await here.met(())
+
+    assert Why.NOTHING is raised.value.why
+    assert {"WWW-Authenticate": 'Bearer realm="llamagate"'} == raised.value.headers
+    assert 'error="invalid_token"' in (await here.refusal(OTHER_SECRET)).headers["WWW-Authenticate"]
 
 
 async def test_a_key_is_good_until_the_second_in_which_it_expires() -> None:
-    keys = FakeKeys(replace(KEY, expires_at=NOON))
-    caller = await authenticator(keys, now=NOON - timedelta(microseconds=1)).caller((SECRET,))
+    here = World(replace(KEY, expires_at=NOON), now=NOON - timedelta(microseconds=1))
 
-    assert "alice" == caller.user
-    assert isinstance(await refusal(keys, SECRET, now=NOON), Unauthenticated)
-
-
-async def test_a_remembered_key_expires_on_time() -> None:
-    times = [NOON - timedelta(microseconds=1), NOON]
-    keys = Asked(replace(KEY, expires_at=NOON))
-    one = Authenticator(keys, PLANS, PEPPER, clock=FakeClock(), now=lambda: times.pop(0))
-    await one.caller((SECRET,))
-    with pytest.raises(Unauthenticated):
-        await one.caller((SECRET,))
-
-    assert 1 == len(keys.asked)
+    assert "alice" == (await here.caller()).user
+    here.now = NOON
+    assert Why.EXPIRED is await here.why()
 
 
-@pytest.mark.parametrize("secrets", [(SECRET, SECRET), (SECRET, ""), ("", SECRET), ("a", "b", "c")])
-async def test_two_credentials_are_refused_unseen(secrets: tuple[str, ...]) -> None:
-    keys = Asked(KEY)
-
-    assert isinstance(await refusal(keys, *secrets), TwoCredentials)
-    assert [] == keys.asked
-
-
-async def test_a_key_whose_plan_is_gone_is_forbidden() -> None:
-    assert isinstance(await refusal(FakeKeys(replace(KEY, plan="old")), SECRET), Forbidden)
+async def test_two_credentials_are_refused_whatever_they_are() -> None:
+    here = World(KEY)
+    good, empty = Credential(Carrier.BEARER, SECRET), Credential(Carrier.HEADER, "")
+    for credentials in ((good, good), (good, empty), (empty, good), (empty, empty, empty)):
+        with pytest.raises(TwoCredentials):
+            await here.met(credentials)
 
 
-async def test_a_stranger_does_not_learn_that_a_plan_is_gone() -> None:
-    assert isinstance(await refusal(FakeKeys(replace(KEY, plan="old")), OTHER_SECRET), Unauthenticated)
+async def test_a_key_whose_plan_is_gone_is_forbidden_and_no_stranger_learns_that() -> None:
+    here = World(replace(KEY, plan="old"))
+
+    assert isinstance(await here.refusal(), Forbidden)
+    assert Why.UNKNOWN is await here.why(OTHER_SECRET)
 
 
-async def test_a_key_is_looked_up_once_in_half_a_second() -> None:
-    clock, keys = FakeClock(), Asked(KEY)
-    one = authenticator(keys, clock)
-    await one.caller((SECRET,))
-    clock.seconds += REMEMBERED_SECONDS - 0.001
-    await one.caller((SECRET,))
+async def test_a_wrong_secret_neither_gets_in_nor_locks_the_right_one_out() -> None:
+    here = World(KEY)
+    await here.caller()
 
-    assert [KEY_ID] == keys.asked
+    assert Why.UNKNOWN is await here.why(OTHER_SECRET)
+    assert "alice" == (await here.caller()).user
 
 
-async def test_who_come_together_wait_for_the_same_look_up() -> None:
-    keys = Asked(KEY)
-    knows = authenticator(keys)
-    callers = await asyncio.gather(*(knows.caller((SECRET,)) for _ in range(20)))
+async def test_both_secrets_work_during_a_rotation_and_only_the_new_one_after_it() -> None:
+    here = World(KEY)
+    new = api_keys.digest(SECOND_SECRET, PEPPER)
+    rotate = Act(NOON, "owner", "here", "key.rotate", f"key:{KEY_ID}")
+    await here.registry.rotate(KEY_ID, KEY.digest, new, NOON + HOUR, rotate)
+    here.now = NOON + HOUR - timedelta(microseconds=1)
+    former, current = await here.caller(SECRET), await here.caller(SECOND_SECRET)
 
-    assert {"alice"} == {caller.user for caller in callers}
-    assert [KEY_ID] == keys.asked
-
-
-async def test_a_remembered_key_does_not_let_a_wrong_secret_in() -> None:
-    one = authenticator(Asked(KEY))
-    await one.caller((SECRET,))
-    with pytest.raises(Unauthenticated):
-        await one.caller((OTHER_SECRET,))
-
-
-async def test_a_wrong_secret_does_not_lock_the_right_one_out() -> None:
-    one = authenticator(Asked(KEY))
-    with pytest.raises(Unauthenticated):
-        await one.caller((OTHER_SECRET,))
-
-    assert "alice" == (await one.caller((SECRET,))).user
+    assert former == current
+    assert KEY_ID == current.key_id
+    here.now = NOON + HOUR
+    assert Why.EXPIRED is await here.why(SECRET)
+    assert "alice" == (await here.caller(SECOND_SECRET)).user
+    await here.remembered.tell()
+    (key,) = await here.registry.keys()
+    assert (NOON + HOUR, NOON + HOUR - timedelta(microseconds=1)) == (key.last_used_at, key.former_used_at)
 
 
-async def test_a_revocation_bites_within_half_a_second() -> None:
-    clock, keys = FakeClock(), Asked(KEY)
-    one = authenticator(keys, clock)
-    await one.caller((SECRET,))
-    await keys.revoke(KEY_ID, NOON)
-    clock.seconds += REMEMBERED_SECONDS
-    with pytest.raises(Unauthenticated):
-        await one.caller((SECRET,))
+async def test_an_empty_digest_of_a_former_secret_lets_nobody_in() -> None:
+    odd = replace(KEY, former_digest=b"", former_until=NOON + HOUR)
 
-    assert REMEMBERED_SECONDS <= 0.5
+    assert Why.UNKNOWN is await World(odd).why(OTHER_SECRET)
+    assert Why.UNKNOWN is await World(replace(odd, former_digest=bytes(32))).why(OTHER_SECRET)
 
 
-async def test_what_a_slow_look_up_found_is_as_old_as_its_beginning() -> None:
-    clock = FakeClock()
+async def test_a_key_in_the_path_is_for_those_whose_plan_says_so() -> None:
+    here = World(KEY)
+    there = World(replace(KEY, plan="urls"))
 
-    def slowly() -> None:
-        clock.seconds += REMEMBERED_SECONDS
-
-    keys = Asked(KEY, takes=slowly)
-    one = authenticator(keys, clock)
-    await one.caller((SECRET,))
-    await one.caller((SECRET,))
-
-    assert 2 == len(keys.asked)
+    assert isinstance(await here.refusal(carrier=Carrier.PATH), Forbidden)
+    assert "alice" == (await there.caller(carrier=Carrier.PATH)).user
+    assert Why.UNKNOWN is await there.why(OTHER_SECRET, Carrier.PATH)
 
 
-async def test_a_new_key_works_within_half_a_second_of_a_first_failure() -> None:
-    clock, keys = FakeClock(), Asked()
-    one = authenticator(keys, clock)
-    with pytest.raises(Unauthenticated):
-        await one.caller((SECRET,))
-    await keys.add(KEY)
-    clock.seconds += REMEMBERED_SECONDS
+async def test_no_token_stands_in_a_path() -> None:
+    claims = replace(CLAIMS, plan="urls")
 
-    assert "alice" == (await one.caller((SECRET,))).user
-
-
-async def test_strangers_cannot_make_the_memory_grow() -> None:
-    keys = Asked(KEY)
-    one = authenticator(keys)
-    await one.caller((SECRET,))
-    for number in range(2, REMEMBERED_KEYS + 2):
-        with pytest.raises(Unauthenticated):
-            await one.caller((minted(number)[1],))
-    keys.asked.clear()
-    with pytest.raises(Unauthenticated):
-        await one.caller((minted(REMEMBERED_KEYS + 1)[1],))
-    await one.caller((SECRET,))
-
-    assert [KEY_ID] == keys.asked  # The newest is remembered, the oldest had to make room.
-
-
-async def test_a_store_that_fails_is_asked_again_at_once() -> None:
-    failing = [True, False]
-
-    def fail() -> None:
-        if failing.pop(0):
-            raise StorageFailed
-
-    one = authenticator(Asked(KEY, takes=fail))
-    with pytest.raises(StorageFailed):
-        await one.caller((SECRET,))
-
-    assert "alice" == (await one.caller((SECRET,))).user
-
-
-async def test_a_refusal_tells_nothing_of_what_was_presented() -> None:
-    for secrets in ((OTHER_SECRET,), (SECRET[:-1],), (SECRET, OTHER_SECRET)):
-        error = await refusal(FakeKeys(KEY), *secrets)
-
-        assert KEY_ID not in f"{error!r} {error.message} {error.headers}"
+    assert Why.MALFORMED is await World(claims=claims).why(TOKEN, Carrier.PATH)
 
 
 @pytest.mark.parametrize("said", ["ollama", "OLLAMA", "EMPTY", "sk-no-key-required"])
 async def test_a_placeholder_for_a_key_is_told_its_cure(said: str) -> None:
-    assert "placeholder" in (await refusal(FakeKeys(), said)).message
-    assert (await refusal(FakeKeys(), said)).code == (await refusal(FakeKeys())).code
+    error = await World(KEY).refusal(said)
+
+    assert (PLACEHOLDER, "invalid_api_key") == (error.message, error.code)
+    assert Why.PLACEHOLDER is await World(KEY).why(said)
+
+
+async def test_whose_client_signs_is_known_like_the_holder_of_a_key() -> None:
+    here = World(IDENTITY)
+
+    assert ("alice", IDENTITY.id) == ((one := await here.caller("P:S", Carrier.SIGNED)).user, one.key_id)
+    assert {"identity": 1} == here.authenticator.counts
+    assert Why.UNKNOWN is await World(KEY).why("P:S", Carrier.SIGNED)
+    assert Why.REVOKED is await World(replace(IDENTITY, revoked_at=NOON)).why("P:S", Carrier.SIGNED)
+
+
+CAROL = User("sso:carol", NOON, team="lab", plan="lab", limits=Limits(concurrent=3))
+
+
+async def test_a_token_makes_a_caller_of_what_it_says_and_what_is_on_record() -> None:
+    here = World(users=[CAROL], teams=[LAB])
+    expected = Caller(
+        "sso:carol",
+        "jwt-000000000001",
+        PLANS["lab"],
+        "lab",
+        user_limits=Limits(concurrent=3),
+        team_limits=Limits(tokens_per_day=1000),
+    )
+
+    assert expected == await here.caller(TOKEN)
+    assert {"token": 1} == here.authenticator.counts
+
+
+async def test_what_a_token_says_goes_before_what_is_on_record() -> None:
+    caller = await World(users=[CAROL], claims=replace(CLAIMS, plan="default", team="class")).caller(TOKEN)
+
+    assert ("default", "class") == (caller.plan.name, caller.team)
+
+
+async def test_who_has_no_plan_by_token_or_on_record_is_forbidden() -> None:
+    assert isinstance(await World().refusal(TOKEN), Forbidden)
+    assert isinstance(await World(claims=replace(CLAIMS, plan="old")).refusal(TOKEN), Forbidden)
+
+
+@pytest.mark.parametrize(("claim", "value"), [("jti", "t1"), ("sub", "carol")])
+async def test_a_denied_token_or_subject_is_refused_within_a_look(claim: str, value: str) -> None:
+    here = World(claims=replace(CLAIMS, plan="lab"))
+    await here.caller(TOKEN)
+    act = Act(NOON, "owner", "here", "token.deny", "token:sso")
+    await here.registry.deny(Denial("sso", claim, value, NOON), act)
+    here.clock.seconds += LOOK_SECONDS
+
+    assert Why.DENIED is await here.why(TOKEN)
+
+
+async def test_what_is_wrong_with_a_token_is_told_to_the_owner() -> None:
+    assert Why.WRONG_AUDIENCE is await World(claims=Unauthenticated(Why.WRONG_AUDIENCE)).why(TOKEN)
+    assert isinstance(await World(claims=AuthUnavailable()).refusal(TOKEN), AuthUnavailable)
+
+
+async def test_the_same_proof_gives_the_same_caller_until_something_changes() -> None:
+    here = World(KEY, users=[CAROL])
+    by_key, by_token = await here.caller(), await here.caller(TOKEN)
+
+    assert await here.caller() is by_key
+    assert await here.caller(TOKEN) is by_token
+    here.plans["lab"] = here.plans["default"] = replace(PLANS["lab"], cloud=True)
+    assert (await here.caller()).plan.cloud
+    assert (await here.caller(TOKEN)).plan.cloud
+    limits = {"limits": Limits(concurrent=9)}
+    await here.registry.update_user("sso:carol", limits, Act(NOON, "owner", "here", "user.update", "user:sso:carol"))
+    await here.registry.update_key(KEY_ID, limits, Act(NOON, "owner", "here", "key.update", f"key:{KEY_ID}"))
+    assert Limits(concurrent=9) == (await here.caller()).limits == (await here.caller(TOKEN)).user_limits
+
+
+async def test_a_refusal_tells_nothing_of_what_was_presented() -> None:
+    here = World(KEY)
+    for text in (OTHER_SECRET, SECRET[:-1]):
+        error = await here.refusal(text)
+
+        assert KEY_ID not in f"{error!r} {error.message} {error.headers}"

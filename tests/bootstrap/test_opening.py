@@ -12,7 +12,7 @@ from proxy.bootstrap.storage import Records, records
 from proxy.config.settings import Settings
 from proxy.errors import Misconfigured
 from proxy.vocabulary import Outcome
-from tests.conftest import Gate, Heard, OpenGate
+from tests.conftest import OWNER, Gate, Heard, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question
 from tests.fakes.raw_client import RawClient
 from tests.fakes.upstream import LAST_CHUNK, RecordingUpstream, chunk, streaming
@@ -25,7 +25,7 @@ def settings_of(upstream: RecordingUpstream, folder: Path, **told: object) -> Se
 
 async def asking(settings: Settings, kept: Records, gate: Opened) -> RawClient:
     """A client amid its stream."""
-    key = (await desk_over(kept, settings, gate.counting.office).create_key("alice")).secret
+    key = (await desk_over(kept, settings, gate.counting.office, OWNER).create_key("alice")).secret
     client = await RawClient.connect("127.0.0.1", int(gate.standing.address.rpartition(":")[2]))
     body = json.dumps(question()).encode()
     fields = f"Host: a\r\nX-Api-Key: {key}\r\nContent-Length: {len(body)}"

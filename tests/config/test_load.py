@@ -104,6 +104,7 @@ def test_what_a_plan_says_of_pulls_and_knobs_is_read_and_shown() -> None:
         ("plans.lab.truncation", "refuse", "llamagate.toml"),
         ("plans.lab.time_zone", "(not set)", "default"),
         ("plans.lab.log_prompts", "(not set)", "default"),
+        ("plans.lab.key_in_path", "false", "default"),
         ("plans.lab.pull.registries", "hf.co", "llamagate.toml"),
         ("plans.lab.pull.namespaces", "library", "default"),
         ("plans.lab.pull.max_size", "1GiB", "environment LLAMAGATE_PLANS__LAB__PULL__MAX_SIZE"),

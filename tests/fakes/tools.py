@@ -1,28 +1,32 @@
 """What the commands need, with nothing behind it."""
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from proxy.admin.actor import Actor
 from proxy.admin.backup import Copied
 from proxy.admin.cli.tools import DemoTeller, Standing
 from proxy.admin.desk import Desk
+from proxy.admin.desk.clerk import Mint
 from proxy.admin.office import LimitsOffice, Status, StoreOffice
+from proxy.admin.proofs import AuthStatus
 from proxy.admin.reloading import Reloaded
 from proxy.admin.watching import LedgerStatus, Look
-from proxy.auth import KeyStore
+from proxy.auth import Registry
 from proxy.config.load import Loaded, load
 from proxy.config.settings import Settings
 from proxy.errors import GateError
 from proxy.ledger import Book
 from proxy.limits import Moment
 from proxy.limits.memory import MemoryStore
-from proxy.vocabulary import Entry, Outcome, Usage
+from proxy.vocabulary import Entry, Now, Outcome, Plan, Usage
 from tests.fakes.book import FakeBook
-from tests.fakes.keys import FakeKeys
+from tests.fakes.keys import FakeRegistry
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -30,15 +34,27 @@ MOMENT = Moment(steady=0, wall=round(NOON.timestamp() * 1_000_000))
 """Noon on the clocks of the limits."""
 
 
-def minter() -> Callable[[], tuple[str, str, bytes]]:
-    """Keys that count up: k1, k2, …"""
-    numbers = itertools.count(1)
+ACTOR = Actor("olga", "gatehouse, pts/3")
 
-    def mint() -> tuple[str, str, bytes]:
+
+def minter() -> Mint:
+    """Keys that count up, k1, k2, …; secrets count up whichever key they are for."""
+    ids, numbers = itertools.count(1), itertools.count(1)
+
+    def mint(key_id: str | None) -> tuple[str, str, bytes]:
         number = next(numbers)
-        return f"k{number}", f"sk-lg_k{number}_SECRET{number}_crc", bytes([number]) * 32
+        key_id = key_id or f"k{next(ids)}"
+        return key_id, f"sk-lg_{key_id}_SECRET{number}_crc", number.to_bytes(32, "big")
 
     return mint
+
+
+def read_identity(line: str) -> tuple[str, bytes]:
+    """Stands for the reading of a public key: ``ssh-ed25519 NAME`` is the identity i-NAME."""
+    kind, _, name = line.strip().partition(" ")
+    if kind != "ssh-ed25519" or not name:
+        raise ValueError("This is no ssh-ed25519 key.")
+    return f"i-{name}", name.encode().ljust(32, b".")
 
 
 def no_shouting(pattern: str) -> str:
@@ -72,7 +88,7 @@ STANDING = Standing(
     state_dir=Path("/var/lib/llamagate"),
 )
 
-COPIED = Copied("0004", {"keys": 2, "calls": 1}, "backup")
+COPIED = Copied("0005", {"keys": 2, "calls": 1, "acts": 5}, "backup")
 
 
 def office(store: MemoryStore) -> StoreOffice:
@@ -84,18 +100,43 @@ def office(store: MemoryStore) -> StoreOffice:
     return StoreOffice(store, told)
 
 
+def a_desk(
+    registry: Registry | None = None,
+    book: Book | None = None,
+    plans: Mapping[str, Plan] | None = None,
+    counting: LimitsOffice | None = None,
+    mint: Mint | None = None,
+    now: Now = lambda: NOON,
+    *,
+    issuers: Collection[str] = (),
+) -> Desk:
+    """A desk at noon, where Olga asks."""
+    return Desk(
+        FakeRegistry() if registry is None else registry,
+        FakeBook() if book is None else book,
+        {"default": Plan("default")} if plans is None else plans,
+        minter() if mint is None else mint,
+        now,
+        no_shouting,
+        office(MemoryStore(lambda: MOMENT)) if counting is None else counting,
+        actor=ACTOR,
+        read_identity=read_identity,
+        issuers=issuers,
+    )
+
+
 @dataclass
 class FakeTools:
     environment: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
-    keys: KeyStore = field(default_factory=FakeKeys)
+    keys: Registry = field(default_factory=FakeRegistry)
     book: Book = field(default_factory=FakeBook)
     stands: Standing = STANDING
     fails: GateError | None = None
     served: list[Settings] = field(default_factory=list)
     configs: list[Path | None] = field(default_factory=list)
     demos: list[tuple[bool, bool]] = field(default_factory=list)
-    mint: Callable[[], tuple[str, str, bytes]] = field(default_factory=minter)
+    mint: Mint = field(default_factory=minter)
     store: MemoryStore = field(default_factory=lambda: MemoryStore(lambda: MOMENT))
     office: LimitsOffice | None = None
     """In place of the one over the store."""
@@ -106,6 +147,12 @@ class FakeTools:
     copied: Copied = COPIED
     copies: list[tuple[Path, bool | None]] = field(default_factory=list)
     """Backups, and whether one there was to be replaced; None for what was restored."""
+    issuers: tuple[str, ...] = ("keycloak",)
+    proofs: AuthStatus = field(default_factory=AuthStatus)
+    explained: Mapping[str, Any] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
+    """What was to be explained."""
+    desk_fails: GateError | None = None
 
     def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
         self.configs.append(config)
@@ -120,7 +167,9 @@ class FakeTools:
     @asynccontextmanager
     async def desk(self, settings: Settings) -> AsyncIterator[Desk]:
         counting = self.office or office(self.store)
-        yield Desk(self.keys, self.book, settings.plan_table(), self.mint, self.now, no_shouting, counting)
+        if self.desk_fails is not None:
+            raise self.desk_fails
+        yield a_desk(self.keys, self.book, settings.plan_table(), counting, self.mint, self.now, issuers=self.issuers)
 
     async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
         if self.fails is not None:
@@ -157,6 +206,17 @@ class FakeTools:
         if self.fails is not None:
             raise self.fails
         return self.seen[-1].ledger
+
+    async def auth_status(self, settings: Settings) -> AuthStatus:
+        if self.fails is not None:
+            raise self.fails
+        return self.proofs
+
+    async def explain(self, settings: Settings, token: str) -> Mapping[str, Any]:
+        if self.fails is not None:
+            raise self.fails
+        self.tokens.append(token)
+        return self.explained
 
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         self.demos.append((real, stay))

@@ -13,11 +13,11 @@ from proxy.ledger.bookkeeping import Fold
 from proxy.ledger.line import LONGEST_NAME, Ledger, Line, shown
 from proxy.ledger.steps import Done, Step, Told, written
 from proxy.policy.endpoints import find
-from proxy.vocabulary import Ask, Call, Caller, Entry, Outcome, Plan, Usage
+from proxy.vocabulary import Ask, Call, Caller, Carrier, Credential, Entry, Outcome, Plan, Usage
 from tests.fakes.clock import FakeClock
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-CALL = Call("c1", NOON, "POST", "/api/chat", secrets=("canary",), peer="127.0.0.1")
+CALL = Call("c1", NOON, "POST", "/api/chat", credentials=(Credential(Carrier.BEARER, "canary"),), peer="127.0.0.1")
 CALLER = Caller("alice", "k1", Plan("default"), team="lab")
 CHAT = find("POST", "/api/chat")[0]
 TAGS = find("GET", "/api/tags")[0]
@@ -141,8 +141,8 @@ WAYS_OUT: list[tuple[GateError, Outcome, int | None]] = [
 def test_every_error_is_a_way_out() -> None:
     kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, GateError)}
 
-    # These leave none, the last where it is not known who asks.
-    assert kinds - {errors.TooManyFailures, errors.LedgerFull, errors.StorageFailed} == {
+    # These leave none, the last two where it is not known who asks.
+    assert kinds - {errors.TooManyFailures, errors.LedgerFull, errors.StorageFailed, errors.AuthUnavailable} == {
         type(error) for error, _, _ in WAYS_OUT
     }
 
@@ -153,7 +153,7 @@ async def test_every_error_leaves_one_entry_that_says_so(
 ) -> None:
     entry = await desk.one(raising(error))
 
-    assert (outcome, status, error.code) == (entry.outcome, entry.status, entry.reason)
+    assert (outcome, status, error.reason) == (entry.outcome, entry.status, entry.reason)
 
 
 @pytest.mark.parametrize(("error", "outcome", "_status"), WAYS_OUT, ids=lambda case: type(case).__name__)
@@ -162,7 +162,7 @@ async def test_after_the_first_byte_the_status_is_what_the_caller_heard(
 ) -> None:
     entry = await desk.one(raising(error, before=lambda line: line.began(200)))
 
-    assert (outcome, 200, error.code) == (entry.outcome, entry.status, entry.reason)
+    assert (outcome, 200, error.reason) == (entry.outcome, entry.status, entry.reason)
 
 
 async def test_the_error_itself_goes_on_to_the_door(desk: Desk) -> None:

@@ -8,10 +8,11 @@ from proxy.ledger.line import Ledger, Line
 from proxy.ledger.steps import Step
 from proxy.ledger.under_way import Stage, UnderWay
 from proxy.policy.endpoints import find
-from proxy.vocabulary import Ask, Call, Caller, Plan, Usage
+from proxy.vocabulary import Ask, Call, Caller, Carrier, Credential, Plan, Usage
 from tests.fakes.clock import FakeClock
 
-CALL = Call("req_1", datetime(2026, 3, 1, tzinfo=UTC), "POST", "/api/chat", ("CANARY",), query="CANARY")
+CANARY = Credential(Carrier.BEARER, "CANARY")
+CALL = Call("req_1", datetime(2026, 3, 1, tzinfo=UTC), "POST", "/api/chat", (CANARY,), query="CANARY")
 ALICE = Caller("alice", "k1", Plan("default"), team="red")
 CHAT = find("POST", "/api/chat")[0]
 ASK = Ask(CHAT, model="gemma3:4b\x1b", fields={"messages": b"CANARY"}, prompt_floor=7)

@@ -16,20 +16,25 @@ from sqlalchemy import Connection, MetaData, Table, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy import schema
-from proxy.auth import key_store_sql
+from proxy.auth import Act, Denial, Holder, Key, Kind, Team, User
+from proxy.auth import sql as auth_sql
 from proxy.errors import StorageFailed
-from proxy.ledger import GROUPS, Wanted, sql
+from proxy.ledger import GROUPS, Wanted
+from proxy.ledger import sql as ledger_sql
 from proxy.schema import database
 from proxy.vocabulary import Limits, Usage
 from tests.fakes.book import FakeBook
 from tests.fakes.databases import NewDatabase
 
-TABLES = {"alembic_version", "keys", "calls", "running", "journals", "quarters", "days", "about"}
+TABLES = {
+    *("alembic_version", "calls", "running", "journals", "quarters", "days", "about"),
+    *("keys", "users", "teams", "denials", "acts", "counters"),
+}
 
 
 def declared() -> MetaData:
     together = MetaData()
-    for metadata in (key_store_sql.metadata, sql.metadata):
+    for metadata in (auth_sql.metadata, ledger_sql.metadata):
         for table in metadata.tables.values():
             table.to_metadata(together)
     return together
@@ -101,11 +106,12 @@ async def test_an_upgrade_keeps_what_was_written_before(engine: AsyncEngine, tmp
         await connection.run_sync(at_the_first_schema)
     await schema.upgrade(engine, tmp_path / "lock")
 
-    (entry,) = await sql.SqlBook(engine).last(10)
+    (entry,) = await ledger_sql.SqlBook(engine).last(10)
     assert ("c1", "alice", Usage(7, 3)) == (entry.id, entry.user, entry.usage)
     assert ((), False, 0.0) == (entry.changes, entry.prompt_cut, entry.gpu_seconds)
-    (key,) = await key_store_sql.SqlKeyStore(engine).all()
-    assert ("k1", "alice", Limits()) == (key.id, key.user, key.limits)
+    (key,) = await auth_sql.SqlRegistry(engine).keys()
+    assert ("k1", "alice", Limits(), Kind.API_KEY) == (key.id, key.user, key.limits, key.kind)
+    assert "live" == key.state(key.created_at)
     async with engine.connect() as connection:
         assert [] == await connection.run_sync(differences)
 
@@ -128,7 +134,7 @@ async def test_an_upgrade_sums_up_what_was_written_before(engine: AsyncEngine, t
         await connection.run_sync(before)
     await schema.upgrade(engine, tmp_path / "lock")
 
-    upgraded = sql.SqlBook(engine)
+    upgraded = ledger_sql.SqlBook(engine)
     for zone in ("UTC", "Asia/Tokyo"):  # By the days that are there, and by the quarters.
         for by in ((), *((group,) for group in GROUPS), ("day", "user"), ("hour", "outcome")):
             wanted = Wanted(by, time_zone=zone)
@@ -142,12 +148,92 @@ async def test_an_upgraded_book_goes_on_where_it_was(engine: AsyncEngine, tmp_pa
     async with engine.begin() as connection:
         await connection.run_sync(at_the_first_schema)
     await schema.upgrade(engine, tmp_path / "lock")
-    upgraded = sql.SqlBook(engine)
+    upgraded = ledger_sql.SqlBook(engine)
     (entry,) = await upgraded.last(1)
     await upgraded.write([replace(entry, id="c2"), replace(entry, user="mallory")])
 
     assert ["c1", "c2"] == [one.id for one in (await upgraded.since(0))[0]]
     assert [2] == [one.calls for one in await upgraded.sums(Wanted(("day", "user")))]
+
+
+OLD_KEYS: list[dict[str, object]] = [
+    {**KEY, "id": "k1", "created_at": "2026-03-03T12:00:00.000000+00:00", "team": "lab", "plan": "newest"},
+    {**KEY, "id": "k2", "created_at": "2026-03-01T12:00:00.000000+00:00", "team": "old", "plan": "oldest"},
+    {**KEY, "id": "k3", "created_at": "2026-03-02T12:00:00.000000+00:00", "team": None},
+    {**KEY, "id": "k4", "created_at": "2026-03-04T12:00:00.000000+00:00", "team": "lab", "user": "bob"},
+    {**KEY, "id": "k5", "created_at": "2026-03-05T12:00:00.000000+00:00", "team": None, "user": "bob"},
+    {**KEY, "id": "k6", "created_at": "2026-03-06T12:00:00.000000+00:00", "team": None, "user": "Zoë 'x'"},
+    {**KEY, "id": "k7", "created_at": "2026-03-06T12:00:00.000000+00:00", "team": "tie", "user": "Zoë 'x'"},
+]
+
+
+async def test_an_upgrade_puts_on_record_whom_keys_name(engine: AsyncEngine, tmp_path: Path) -> None:
+    def before(connection: Connection) -> None:
+        command.upgrade(schema.config(connection), "0004")
+        connection.execute(Table("keys", MetaData(), autoload_with=connection).insert(), OLD_KEYS)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(before)
+    await schema.upgrade(engine, tmp_path / "lock")
+
+    upgraded = auth_sql.SqlRegistry(engine)
+    assert [
+        User("Zoë 'x'", march(6)),
+        User("alice", march(1)),
+        User("bob", march(4)),
+    ] == await upgraded.users()
+    assert [Team("lab", march(3)), Team("old", march(1)), Team("tie", march(6))] == await upgraded.teams()
+    holder = await upgraded.find("k2")
+    assert holder is not None
+    assert ("alice", "old") == (holder.user and holder.user.name, holder.team and holder.team.name)
+    assert [] == await upgraded.acts()
+
+
+def march(day: int) -> datetime:
+    return datetime(2026, 3, day, 12, tzinfo=UTC)
+
+
+async def test_acts_are_numbered_from_one_in_what_was_upgraded(engine: AsyncEngine, tmp_path: Path) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(at_the_first_schema)
+    await schema.upgrade(engine, tmp_path / "lock")
+    upgraded = auth_sql.SqlRegistry(engine)
+    await upgraded.update_user("alice", {"note": "x"}, Act(march(1), "root", "box", "user.update"))
+
+    assert [(1, "user.update")] == [(act.number, act.name) for act in await upgraded.acts()]
+
+
+async def test_whom_an_older_gate_would_let_in_again_is_shut_out_by_an_undone_upgrade(
+    engine: AsyncEngine, tmp_path: Path
+) -> None:
+    await schema.upgrade(engine, tmp_path / "lock")
+    newest = auth_sql.SqlRegistry(engine)
+    at, gone = march(2), march(3)
+    key = Key("k1", "alice", "default", march(1), digest=b"0" * 32, last_used_at=at)
+    await newest.add(
+        [Act(at, "root", "box", "x")],
+        keys=[
+            key,
+            replace(key, id="k2", suspended_at=at),
+            replace(key, id="k3", suspended_at=at, revoked_at=gone),
+            replace(key, id="k4", user="bob"),
+            replace(key, id="k5", team="lab"),
+            replace(key, id="k6", kind=Kind.IDENTITY),
+        ],
+        users=[User("alice", at), User("bob", at, suspended_at=gone)],
+        teams=[Team("lab", at, suspended_at=gone)],
+    )
+    await newest.deny(Denial("keycloak", "sub", "x", at), Act(at, "root", "box", "x"))
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(schema.config(sync), "0004"))
+        assert await connection.run_sync(tables) == TABLES - {"users", "teams", "denials", "acts", "counters"}
+    await schema.upgrade(engine, tmp_path / "lock")
+
+    assert [("k1", None), ("k2", at), ("k3", gone), ("k4", gone), ("k5", gone)] == [
+        (one.id, one.revoked_at) for one in await newest.keys()
+    ]
+    assert Holder(key, User("alice", march(1))) == await newest.find("k1")
+    assert [] == await newest.acts()
 
 
 async def test_an_upgrade_can_be_undone_and_done_again(engine: AsyncEngine, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from proxy.auth.key_store_sql import SqlKeyStore
+from proxy.auth.sql import SqlRegistry
 from proxy.errors import StorageFailed
 from proxy.vocabulary import Entry, Tongue
 from tests.conftest import Gate, OpenGate
@@ -228,7 +228,7 @@ async def test_strangers_leave_no_lines_while_no_key_can_be_looked_up(
     async def away(*_: object) -> None:
         raise StorageFailed from OSError("gone")
 
-    monkeypatch.setattr(SqlKeyStore, "find", away)
+    monkeypatch.setattr(SqlRegistry, "find", away)
     statuses = [(await gate.ask(gate.get("/api/tags", key=unseen))).status for _ in range(3)]
 
     assert ([503] * 3, [], 3) == (statuses, gate.heard.entries, gate.opened.books.ledger.refused)

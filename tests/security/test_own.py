@@ -22,7 +22,7 @@ from proxy.ledger import Sum, Wanted
 from proxy.ledger.under_way import Stage
 from proxy.own.bounded import MOST_WAITING
 from proxy.vocabulary import Entry, Outcome, Tongue
-from tests.conftest import Gate, Heard, OpenGate
+from tests.conftest import OWNER, Gate, Heard, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, WHOLE, question
 from tests.fakes.book import FakeBook
 from tests.fakes.raw_client import RawClient, Told
@@ -243,7 +243,7 @@ async def gate_over(book: Book, upstream: RecordingUpstream, folder: Path) -> As
     async with records(told) as kept:
         there, heard = replace(kept, book=book), Heard()
         async with open_over(told, there, [heard]) as opened:
-            desk = desk_over(there, told, opened.counting.office)
+            desk = desk_over(there, told, opened.counting.office, OWNER)
             gate = Gate(opened, there, desk, (await desk.create_key("alice")).secret, heard)
             yield gate
             for client in gate.clients:

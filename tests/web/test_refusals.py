@@ -57,10 +57,16 @@ async def test_every_bad_credential_gets_the_same_answer(gate: Gate, upstream: R
     told.append(await gate.ask(gate.post(f"{path}?api_key={gate.key}&access_token={gate.key}", {}, key="")))
 
     assert {401} == {one.status for one in told}
-    assert 1 == len({besides_id_and_date(one) for one in told})
-    assert 'Bearer realm="llamagate"' == told[0].fields["www-authenticate"]
+    # RFC 6750 §3.1: who has shown nothing gets no error code. Besides, nothing differs.
+    shown = [one for one in told if one.fields["www-authenticate"] != 'Bearer realm="llamagate"']
+    assert len(told) - 4 == len(shown)
+    assert {'Bearer realm="llamagate", error="invalid_token"'} == {one.fields["www-authenticate"] for one in shown}
+    assert 1 == len({besides_id_and_date(one).replace(b', error="invalid_token"', b"") for one in told})
     assert [] == upstream.connections
-    assert {(None, "invalid_api_key")} == {(entry.user, entry.reason) for entry in gate.heard.entries}
+    reasons = ("nothing_shown", "malformed", "unknown", "revoked", "expired")
+    assert {(None, f"invalid_api_key.{why}") for why in reasons} == {
+        (entry.user, entry.reason) for entry in gate.heard.entries
+    }
     assert len(told) == len(gate.heard.entries)
 
 

@@ -6,4 +6,6 @@ is one thing that can be asked, and is sent with those two before it. ``scripts`
 them, ``link`` carries what is asked in one tick together, ``servers`` finds the server.
 
 An account is a hash, ``…:b``, and a sorted set of leases, ``…:h``. Neither holds a name: names are hashed.
+
+``first`` is no limit: it remembers for all gates what has come already.
 """
