@@ -1,5 +1,9 @@
-"""A key's own limits: what they may be, and how they are told. Nothing in this module does I/O."""
+"""Limits that a key, a user or a team has of its own: what they may be, and how they are told.
 
+Nothing in this module does I/O.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +19,7 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """One of the things that a key can have a limit of its own on."""
+    """One of the things that somebody can have a limit of their own on."""
 
     name: str
     """In a sentence."""
@@ -36,6 +40,28 @@ AMOUNTS: Mapping[str, Amount] = {
     "tokens_per_month": Amount("tokens per month", 10**12, "{} tokens a month"),
     "gpu_seconds_per_day": Amount("GPU seconds per day", 366 * DAY_SECONDS, "{} of GPU a day"),
 }
+
+SHORT: Mapping[str, str] = {
+    "rpm": "requests_per_minute",
+    "burst": "request_burst",
+    "tpm": "tokens_per_minute",
+    "concurrent": "concurrent",
+    "tokens_per_day": "tokens_per_day",
+    "tokens_per_month": "tokens_per_month",
+    "gpu_seconds_per_day": "gpu_seconds_per_day",
+}
+"""The limits as they are written at a terminal and in a table, by those words."""
+
+_COUNT = re.compile("[0-9]{1,18}")
+
+
+def read(field: str, text: str) -> float:
+    """How much of it somebody wrote; whether that will do, ``checked`` says. Raises ValueError with what would be."""
+    if field == "gpu_seconds_per_day":
+        return written.seconds(text)
+    if not _COUNT.fullmatch(text):
+        raise ValueError("it should be a whole number")
+    return int(text)
 
 
 def checked(limits: Limits) -> Limits:

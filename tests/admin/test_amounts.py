@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.amounts import AMOUNTS, checked, in_words, told_of, used_up
+from proxy.admin.amounts import AMOUNTS, SHORT, checked, in_words, read, told_of, used_up
 from proxy.admin.refusals import NotDone
 from proxy.config.limits import AmountSettings
 from proxy.vocabulary import Limits
@@ -81,3 +81,23 @@ def test_calls_use_up_what_comes_back_with_time_and_not_their_places() -> None:
         "tokens per month",
         "GPU seconds per day",
     ) == used_up(ALL)
+
+
+def test_every_limit_has_a_short_word_but_the_burst_of_tokens() -> None:
+    assert set(AMOUNTS) - {"token_burst"} == set(SHORT.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "amount"),
+    [("requests_per_minute", "30", 30), ("concurrent", "0", 0), ("gpu_seconds_per_day", "1h30m", 5400.0)],
+)
+def test_an_amount_is_read_as_people_write_it(field: str, text: str, amount: float) -> None:
+    assert amount == read(field, text)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [("requests_per_minute", "1.5"), ("concurrent", "-1"), ("gpu_seconds_per_day", "soon")]
+)
+def test_what_is_no_amount_is_told(field: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"should be|not a duration"):
+        read(field, text)

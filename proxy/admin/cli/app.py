@@ -6,13 +6,32 @@ from typing import Annotated
 import typer
 
 from proxy import __version__
-from proxy.admin.cli import backup, calls, config, export, keys, ledger_status, limits, serve, top, usage
+from proxy.admin.cli import (
+    audit,
+    auth_status,
+    backup,
+    calls,
+    config,
+    export,
+    identities,
+    importing,
+    keys,
+    ledger_status,
+    limits,
+    serve,
+    teams,
+    tokens,
+    top,
+    usage,
+    users,
+)
 
 COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("serve", serve.serve),
     ("demo", serve.demo),
     ("calls", calls.calls),
     ("top", top.top),
+    ("audit", audit.audit),
     ("check", config.check),
     ("settings", config.settings),
     ("reload", config.reload),
@@ -24,17 +43,58 @@ KEY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("list", keys.listed),
     ("show", keys.show),
     ("update", keys.update),
+    ("rotate", keys.rotate),
+    ("suspend", keys.suspend),
+    ("resume", keys.resume),
     ("revoke", keys.revoke),
+)
+IDENTITY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("add", identities.add),
+    ("list", identities.listed),
+    ("show", identities.show),
+    ("update", identities.update),
+    ("suspend", identities.suspend),
+    ("resume", identities.resume),
+    ("revoke", identities.revoke),
+)
+USER_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("create", users.create),
+    ("list", users.listed),
+    ("show", users.show),
+    ("update", users.update),
+    ("suspend", users.suspend),
+    ("resume", users.resume),
+    ("import", importing.imported),
+)
+TEAM_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("create", teams.create),
+    ("list", teams.listed),
+    ("show", teams.show),
+    ("update", teams.update),
+    ("suspend", teams.suspend),
+    ("resume", teams.resume),
+)
+TOKEN_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("deny", tokens.deny),
+    ("allow", tokens.allow),
+    ("denied", tokens.denied),
+    ("explain", tokens.explain),
 )
 LIMIT_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("show", limits.show),
     ("reset", limits.reset),
     ("status", limits.status),
 )
+AUTH_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("status", auth_status.status),)
 LEDGER_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("status", ledger_status.status),)
 USAGE_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("export", export.export),)
 GROUPS = (
     ("keys", "Who may come in.", KEY_COMMANDS),
+    ("identities", "Whose Ollama client may come in.", IDENTITY_COMMANDS),
+    ("users", "Whose keys, identities and tokens those are.", USER_COMMANDS),
+    ("teams", "Who shares.", TEAM_COMMANDS),
+    ("tokens", "What is made of the tokens of others.", TOKEN_COMMANDS),
+    ("auth", "Who was let in, and why others were not.", AUTH_COMMANDS),
     ("limits", "How much is left.", LIMIT_COMMANDS),
     ("ledger", "Whether everything is written.", LEDGER_COMMANDS),
 )

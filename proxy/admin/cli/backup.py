@@ -9,7 +9,8 @@ import typer
 from proxy.admin.backup import Copied
 from proxy.admin.cli.options import Config
 from proxy.admin.cli.paper import say, told_plainly
-from proxy.admin.cli.tools import Tools
+from proxy.admin.cli.tools import Tools, noted
+from proxy.config.settings import Settings
 
 _PEPPERS = {
     "backup": "The pepper is in it, and so is what every key is checked by: keep it as safe as this machine.",
@@ -27,7 +28,10 @@ def backup(
     """Write keys, the ledger and the pepper into one file, whether the gate runs or not."""
     tools: Tools = ctx.obj
     with told_plainly():
-        copied = asyncio.run(tools.backup(tools.load(config, {}).settings, file, force=force))
+        settings = tools.load(config, {}).settings
+        copied = asyncio.run(tools.backup(settings, file, force=force))
+    if "acts" in copied.rows:  # An older gate's database would be brought to our schema under that gate.
+        _note(tools, settings, "backup.make", file)
     say(f"{file} holds {_counts(copied)}.")
     say(_PEPPERS[copied.pepper], "dim")
 
@@ -40,8 +44,16 @@ def restore(
     """Bring back what a backup holds, into an empty database and while the gate does not run."""
     tools: Tools = ctx.obj
     with told_plainly():
-        copied = asyncio.run(tools.restore(tools.load(config, {}).settings, file))
+        settings = tools.load(config, {}).settings
+        copied = asyncio.run(tools.restore(settings, file))
+    _note(tools, settings, "backup.restore", file)
     say(f"{_counts(copied)} are back. The gate can be started.")
+
+
+def _note(tools: Tools, settings: Settings, name: str, file: Path) -> None:
+    trouble = noted(tools, settings, name, details={"file": file.name})
+    if trouble is not None:
+        say(trouble, "yellow", err=True)
 
 
 def _counts(copied: Copied) -> str:

@@ -6,7 +6,7 @@ import typer
 
 from proxy.admin.cli.options import Config, Json
 from proxy.admin.cli.paper import say, say_json, say_mistakes, say_table, told_plainly
-from proxy.admin.cli.tools import Tools
+from proxy.admin.cli.tools import Tools, noted
 from proxy.admin.reloading import Reloaded, told
 from proxy.config.layers import Mistakes
 from proxy.config.load import effective
@@ -41,6 +41,11 @@ def reload(ctx: typer.Context, as_json: Json = False, config: Config = None) -> 
             reloaded = Reloaded(mistakes=error.mistakes)
         else:
             reloaded = asyncio.run(tools.reload(settings))
+            if not reloaded.mistakes:
+                changed = [*reloaded.applied, *reloaded.waiting]
+                trouble = noted(tools, settings, "gate.reload", details={"changed": changed})
+                if trouble is not None:
+                    say(trouble, "yellow", err=True)
     if as_json:
         say_json(told(reloaded))
     elif reloaded.mistakes:

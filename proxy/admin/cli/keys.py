@@ -1,47 +1,54 @@
-"""``llamagate keys``: who may come in."""
+"""``llamagate keys``: who may come in with a key of ours."""
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated
 
 import typer
 
-from proxy.admin.amounts import NO_LIMITS, in_words, told_of
+from proxy.admin.amounts import NO_LIMITS, in_words
+from proxy.admin.cli.facts import HEADS_OF_KEYS, of_key, of_rotation, rotation_in_words, row_of_key, say_facts
 from proxy.admin.cli.options import (
     Burst,
     Concurrent,
     Config,
+    Expires,
     GpuPerDay,
     Json,
+    KeyId,
+    Models,
+    NewExpires,
+    NewModels,
+    NewNote,
+    NewPlan,
+    NewTeam,
+    Note,
+    Plan,
     Rpm,
+    Team,
     TokensPerDay,
     TokensPerMonth,
     Tpm,
+    Whose,
     changes,
     lifetime,
+    new_terms,
+    patterns,
 )
-from proxy.admin.cli.paper import NONE, iso, say, say_json, say_table, told_plainly, when
+from proxy.admin.cli.paper import say, say_json, say_table, told_plainly, when
 from proxy.admin.cli.tools import Tools, at_desk
-from proxy.admin.desk import Desk
-from proxy.auth import Key
-
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id; a whole key will do too.")]
+from proxy.admin.desk.keys import OVERLAP, Issued
 
 
 def create(
     ctx: typer.Context,
-    user: Annotated[str, typer.Option("--user", metavar="USER", help="Who will use it.")],
-    team: Annotated[str | None, typer.Option("--team", metavar="TEAM", help="The team they belong to.")] = None,
-    plan: Annotated[str, typer.Option("--plan", metavar="PLAN", help="What it may do.")] = "default",
-    models: Annotated[
-        str | None, typer.Option("--models", metavar="LIST", help="Only these models, like 'llama3.2:*,gemma3'.")
-    ] = None,
-    expires: Annotated[
-        timedelta | None, typer.Option("--expires", metavar="TIME", parser=lifetime, help="How long, like 90d.")
-    ] = None,
-    note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="What it is for.")] = None,
+    user: Whose,
+    team: Team = None,
+    plan: Plan = None,
+    models: Models = None,
+    expires: Expires = None,
+    note: Note = None,
     rpm: Rpm = None,
     burst: Burst = None,
     tpm: Tpm = None,
@@ -54,43 +61,42 @@ def create(
 ) -> None:
     """Issue a key, and show it this once."""
     tools: Tools = ctx.obj
-    patterns = None if models is None else tuple(name.strip() for name in models.split(","))
-    told: Mapping[str, Any] = changes(
-        rpm, burst, tpm, concurrent, tokens_per_day, tokens_per_month, gpu_seconds_per_day
-    )
+    only = None if models is None else patterns(models)
+    told = changes(rpm, burst, tpm, concurrent, tokens_per_day, tokens_per_month, gpu_seconds_per_day)
     limits = replace(NO_LIMITS, **told)
     with told_plainly():
         settings = tools.load(config, {}).settings
-        issued = at_desk(
-            tools, settings, lambda desk: desk.create_key(user, team, plan, patterns, expires, note, limits)
-        )
-    base_url = f"{settings.address}/v1"
-    if as_json:
-        say_json({"key": issued.secret, "base_url": base_url, **_facts(issued.key, tools.now())})
-        return
-    say(f"A key for {issued.key.user}, plan {issued.key.plan}, id {issued.key.id}. It is shown this once:")
-    say()
-    say(f"export OPENAI_BASE_URL={shlex.quote(base_url)}")
-    say(f"export OPENAI_API_KEY={shlex.quote(issued.secret)}")
-    say()
-    say("Try it:")
-    say()
-    say('curl "$OPENAI_BASE_URL/models" -H "Authorization: Bearer $OPENAI_API_KEY"')
+        issued = at_desk(tools, settings, lambda desk: desk.create_key(user, team, plan, only, expires, note, limits))
+    key = issued.key
+    title = f"A key for {key.user}, plan {key.plan}, id {key.id}. It is shown this once:"
+    _say_issued(tools, issued, f"{settings.address}/v1", title, as_json=as_json)
 
 
-def listed(ctx: typer.Context, as_json: Json = False, config: Config = None) -> None:
+def listed(
+    ctx: typer.Context,
+    expiring: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--expiring", metavar="TIME", parser=lifetime, help="Only live ones that end within it, soonest first: 14d."
+        ),
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
     """List the keys, oldest first."""
     tools: Tools = ctx.obj
     with told_plainly():
-        keys = at_desk(tools, tools.load(config, {}).settings, Desk.keys)
+        settings = tools.load(config, {}).settings
+        keys = at_desk(tools, settings, lambda desk: desk.keys() if expiring is None else desk.expiring_keys(expiring))
     now = tools.now()
     if as_json:
-        say_json([_facts(key, now) for key in keys])
-    elif not keys:
-        say("There are no keys yet. The first one: llamagate keys create --user alice")
+        say_json([of_key(key, now) for key in keys])
+    elif keys:
+        say_table(HEADS_OF_KEYS, [row_of_key(key, now) for key in keys])
+    elif expiring is not None:
+        say("No key expires within that time.")
     else:
-        heads = ("id", "user", "team", "plan", "models", "limits", "state", "created (UTC)", "expires (UTC)", "note")
-        say_table(heads, [_row(key, now) for key in keys])
+        say("There are no keys yet. The first one: llamagate keys create --user alice")
 
 
 def show(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
@@ -98,17 +104,23 @@ def show(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Confi
     tools: Tools = ctx.obj
     with told_plainly():
         key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.key(key_id))
-    facts = _facts(key, tools.now())
+    now = tools.now()
+    facts = of_key(key, now)
     if as_json:
-        say_json(facts)
+        say_json({**facts, **of_rotation(key, now)})
     else:
-        told = {**facts, "limits": in_words(key.limits) or None}
-        say_table(("what", "value"), [(name.replace("_", " "), _cell(value)) for name, value in told.items()])
+        rest = {name: value for name, value in facts.items() if name != "limits"}
+        say_facts({**rest, "rotation": rotation_in_words(key, now), "limits": in_words(key.limits) or None})
 
 
 def update(
     ctx: typer.Context,
     key_id: KeyId,
+    team: NewTeam = None,
+    plan: NewPlan = None,
+    models: NewModels = None,
+    expires: NewExpires = None,
+    note: NewNote = None,
     rpm: Rpm = None,
     burst: Burst = None,
     tpm: Tpm = None,
@@ -119,52 +131,91 @@ def update(
     as_json: Json = False,
     config: Config = None,
 ) -> None:
-    """Change a key's own limits; the word none takes one away, so that the plan's holds again."""
+    """Change what is said of a key; the word none takes a team, models, a note or a limit of its own away."""
     tools: Tools = ctx.obj
-    told = changes(rpm, burst, tpm, concurrent, tokens_per_day, tokens_per_month, gpu_seconds_per_day)
+    told = {
+        **new_terms(team, plan, models, expires, note),
+        **changes(rpm, burst, tpm, concurrent, tokens_per_day, tokens_per_month, gpu_seconds_per_day),
+    }
     with told_plainly():
         key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.update_key(key_id, told))
     if as_json:
-        say_json(_facts(key, tools.now()))
+        say_json(of_key(key, tools.now()))
     else:
-        say(f"Key {key.id} of {key.user}: {in_words(key.limits) or 'no limits of its own'}.")
+        say(f"Key {key.id} of {key.user}, plan {key.plan}: {in_words(key.limits) or 'no limits of its own'}.")
+
+
+def rotate(
+    ctx: typer.Context,
+    key_id: KeyId,
+    overlap: Annotated[
+        timedelta | None,
+        typer.Option("--overlap", metavar="TIME", parser=lifetime, help="How long the old secret works too, or 24h."),
+    ] = None,
+    at_once: Annotated[
+        bool, typer.Option("--now", help="Even while a rotation is under way: end the older secret at once.")
+    ] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Give a key another secret, and show it this once; id, plan, limits and ledger stay as they are."""
+    tools: Tools = ctx.obj
+    both = OVERLAP if overlap is None else overlap
+    with told_plainly():
+        settings = tools.load(config, {}).settings
+        issued = at_desk(tools, settings, lambda desk: desk.rotate_key(key_id, both, at_once=at_once))
+    key, now = issued.key, tools.now()
+    ends = f"works until {when(key.former_until)} UTC" if of_rotation(key, now)["former_until"] else "works no more"
+    title = f"Key {key.id} of {key.user} has another secret, shown this once; the old one {ends}:"
+    _say_issued(tools, issued, f"{settings.address}/v1", title, as_json=as_json)
+    if key.state(now) != "live":
+        say(f"The key itself is {key.state(now)}: it is refused as before.", "yellow", err=True)
+
+
+def suspend(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
+    """Refuse a key until it is resumed."""
+    tools: Tools = ctx.obj
+    with told_plainly():
+        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.suspend_key(key_id))
+    if as_json:
+        say_json(of_key(key, tools.now()))
+    else:
+        say(f"Key {key.id} of {key.user} is suspended since {when(key.suspended_at)} UTC.")
+
+
+def resume(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
+    """Let a suspended key in again."""
+    tools: Tools = ctx.obj
+    with told_plainly():
+        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.resume_key(key_id))
+    if as_json:
+        say_json(of_key(key, tools.now()))
+    else:
+        say(f"Key {key.id} of {key.user} is {key.state(tools.now())}.")
 
 
 def revoke(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
-    """Refuse a key from now on."""
+    """Refuse a key from now on, for good."""
     tools: Tools = ctx.obj
     with told_plainly():
         key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.revoke(key_id))
     if as_json:
-        say_json(_facts(key, tools.now()))
+        say_json(of_key(key, tools.now()))
     else:
         say(f"Key {key.id} of {key.user} is revoked since {when(key.revoked_at)} UTC.")
 
 
-def _facts(key: Key, now: datetime) -> Mapping[str, Any]:
-    return {
-        "id": key.id,
-        "user": key.user,
-        "team": key.team,
-        "plan": key.plan,
-        "models": None if key.models is None else list(key.models),
-        "state": key.state(now),
-        "created_at": iso(key.created_at),
-        "expires_at": iso(key.expires_at),
-        "revoked_at": iso(key.revoked_at),
-        "note": key.note,
-        "limits": told_of(key.limits),
-    }
-
-
-def _row(key: Key, now: datetime) -> tuple[str, ...]:
-    expires = "never" if key.expires_at is None else when(key.expires_at)
-    models = "as the plan" if key.models is None else ", ".join(key.models)
-    return (
-        key.id, key.user, key.team or NONE, key.plan, models, in_words(key.limits) or "as the plan", key.state(now),
-        when(key.created_at), expires, key.note or NONE,
-    )  # fmt: skip
-
-
-def _cell(value: Any) -> str:
-    return NONE if value is None else ", ".join(value) if isinstance(value, list) else str(value)
+def _say_issued(tools: Tools, issued: Issued, base_url: str, title: str, *, as_json: bool) -> None:
+    if as_json:
+        now = tools.now()
+        facts = {**of_key(issued.key, now), **of_rotation(issued.key, now)}
+        say_json({"key": issued.secret, "base_url": base_url, **facts})
+        return
+    say(title)
+    say()
+    say(f"export OPENAI_BASE_URL={shlex.quote(base_url)}")
+    say(f"export OPENAI_API_KEY={shlex.quote(issued.secret)}")
+    say()
+    say("Try it:")
+    say()
+    say('curl "$OPENAI_BASE_URL/models" -H "Authorization: Bearer $OPENAI_API_KEY"')

@@ -11,7 +11,8 @@ from proxy.admin.amounts import used_up
 from proxy.admin.cli.options import Config, Json
 from proxy.admin.cli.paper import NONE, iso, say, say_json, say_table, told_plainly, when
 from proxy.admin.cli.tools import Tools, at_desk
-from proxy.admin.desk import Desk, View
+from proxy.admin.desk import Desk
+from proxy.admin.desk.limits import View
 from proxy.admin.office import Status
 from proxy.config import written
 from proxy.limits import Account

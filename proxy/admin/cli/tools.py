@@ -6,14 +6,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from proxy.admin.backup import Copied
 from proxy.admin.desk import Desk
+from proxy.admin.proofs import AuthStatus
 from proxy.admin.reloading import Reloaded
 from proxy.admin.watching import LedgerStatus, Look
 from proxy.config.load import Loaded
 from proxy.config.settings import Settings
+from proxy.errors import GateError
 from proxy.vocabulary import Entry
 
 Result = TypeVar("Result")
@@ -94,6 +96,16 @@ class Tools(Protocol):
     async def ledger_status(self, settings: Settings) -> LedgerStatus:
         """How the ledger of the running gate fares. Raises as ``reload`` does."""
 
+    async def auth_status(self, settings: Settings) -> AuthStatus:
+        """Who was let in by the running gate, and why others were not. Raises as ``reload`` does."""
+
+    async def explain(self, settings: Settings, token: str) -> Mapping[str, Any]:
+        """What the gate would make of this token: ``issuer``, ``user``, ``team``, ``plan``, as far as they are known,
+        and ``refused``, which says why it would be refused and is None where it would be let in.
+
+        Plain JSON values, and never the token. Raises ``GateError`` where nobody can tell, as while its issuer is away.
+        """
+
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         """A gate that keeps nothing, before a scripted Ollama or a small real model, and some calls through it.
 
@@ -102,6 +114,17 @@ class Tools(Protocol):
 
     def now(self) -> datetime:
         """The wall clock, with a time zone."""
+
+
+def noted(
+    tools: Tools, settings: Settings, name: str, subject: str = "", details: Mapping[str, Any] | None = None
+) -> str | None:
+    """Write into the audit trail what was done already; where that fails, why. That it was done stays true."""
+    try:
+        at_desk(tools, settings, lambda desk: desk.record(name, subject, details))
+    except GateError as error:
+        return f"That was done, and could not be written into the audit trail: {error.message}"
+    return None
 
 
 def at_desk(tools: Tools, settings: Settings, act: Callable[[Desk], Awaitable[Result]]) -> Result:

@@ -7,6 +7,7 @@ import stat
 import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from proxy.admin import control
 from proxy.admin.backup import Copied
 from proxy.admin.backup.copying import MANIFEST, Home, back_up, restore
 from proxy.admin.refusals import NotDone
-from proxy.auth import Key, api_keys, key_store_sql, pepper
-from proxy.auth.key_store_sql import SqlKeyStore
+from proxy.auth import Act, Denial, Holder, Key, Team, User, api_keys, pepper
+from proxy.auth import sql as auth_sql
+from proxy.auth.sql import SqlRegistry
 from proxy.errors import Misconfigured
-from proxy.ledger import sql
+from proxy.ledger import sql as ledger_sql
 from proxy.schema import database
 from proxy.schema.copying import Copying
 from proxy.vocabulary import Limits
@@ -31,6 +33,7 @@ from tests.fakes.databases import KINDS, NewDatabase
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PEPPER = bytes(range(32))
+ACT = Act(NOON, "root", "box", "key.create", "key:k1", {"plan": "default"})
 CALLS = 1203
 """More than two pages."""
 
@@ -137,19 +140,34 @@ def key() -> Key:
         models=("gemma3:*",),
         created_at=NOON,
         limits=Limits(requests_per_minute=30, gpu_seconds_per_day=1.5),
+        former_digest=api_keys.digest("sk-lg_former", PEPPER),
+        former_until=NOON,
     )
 
 
 def fill(connection: Connection, calls: int) -> None:
-    """Calls, of which the newest were forgotten, and something in each of the other tables."""
+    """Calls, of which the newest were forgotten, and something in each of the book's other tables."""
     there = reflected(connection, "calls")
     connection.execute(insert(there), [call(number) for number in range(calls + 2)])
     connection.execute(there.delete().where(there.c.seq > calls))
-    for name, table in {**sql.metadata.tables}.items():
+    for name, table in ledger_sql.metadata.tables.items():
         if name != "calls" and name in inspect(connection).get_table_names():
             connection.execute(table.delete())
             values = {column.name: sample(column.type.python_type) for column in table.columns if not column.nullable}
             connection.execute(insert(table), values)
+
+
+async def put_on_record(registry: SqlRegistry) -> None:
+    """Something in each of the registry's tables, and three acts."""
+    await registry.add([ACT], keys=[key()], users=[User("alice", NOON, "lab")], teams=[Team("lab", NOON)])
+    await registry.update_user("alice", {"plan": "default"}, replace(ACT, name="user.update"))
+    await registry.deny(Denial("keycloak", "sub", "x", NOON), replace(ACT, name="token.deny"))
+
+
+def put_a_key(connection: Connection) -> None:
+    """As a gate did that had only keys."""
+    row = {"id": "k1", "digest": key().digest, "user": "alice", "plan": "default", "team": "lab"}
+    connection.execute(insert(reflected(connection, "keys")), {**row, "created_at": "2026-03-01T12:00:00.000000+00:00"})
 
 
 def sample(kind: type) -> object:
@@ -160,8 +178,11 @@ async def lived_in(place: Place, revision: str = "head", calls: int = CALLS) -> 
     async with schema.changing(place.engine) as connection:
         await connection.run_sync(at, revision)
         await connection.run_sync(fill, calls)
+        if revision != "head":
+            await connection.run_sync(put_a_key)
     pepper.kept_in(place.home.state_dir, lambda _: PEPPER)
-    await SqlKeyStore(place.engine).add(key())
+    if revision == "head":
+        await put_on_record(SqlRegistry(place.engine))
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +239,45 @@ async def test_a_key_that_was_issued_before_works_afterwards(new_place: NewPlace
         await old.back_up(file)
         await new.restore(file)
 
-        assert key() == await SqlKeyStore(new.engine).find("k1")
+        found = await SqlRegistry(new.engine).find("k1")
+        assert found is not None
+        assert Holder(key(), User("alice", NOON, "lab", "default")) == found
+        assert (key().digest, key().former_digest) == (found.key.digest, found.key.former_digest)
         assert PEPPER == pepper.kept_in(new.home.state_dir, lambda _: b"")
         assert 0o600 == mode(new.pepper)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_acts_go_on_where_they_were(new_place: NewPlace, file: Path, kind: str) -> None:
+    async with new_place("sqlite", "old") as old, new_place(kind, "new") as new:
+        await lived_in(old, calls=1)
+        await old.back_up(file)
+        await new.restore(file)
+        registry = SqlRegistry(new.engine)
+        assert 3 == await registry.newest_act()
+        await registry.revoke("k1", NOON, replace(ACT, name="key.revoke"))
+
+        assert [(1, "key.create"), (2, "user.update"), (3, "token.deny"), (4, "key.revoke")] == [
+            (act.number, act.name) for act in await registry.acts()
+        ]
+
+
+@pytest.mark.parametrize("here", KINDS)
+@pytest.mark.parametrize("there", KINDS)
+@pytest.mark.parametrize("revision", ["0001", "0004"])
+async def test_a_backup_of_a_gate_that_had_only_keys_has_whom_they_name(
+    new_place: NewPlace, file: Path, here: str, there: str, revision: str
+) -> None:
+    async with new_place(here, "old") as old, new_place(there, "new") as new:
+        await lived_in(old, revision, 10)
+        assert revision == (await old.back_up(file)).revision
+        await new.restore(file)
+        registry = SqlRegistry(new.engine)
+        await registry.record(ACT)
+
+        assert [User("alice", NOON, "lab", "default")] == await registry.users()
+        assert [Team("lab", NOON)] == await registry.teams()
+        assert [1] == [act.number for act in await registry.acts()]
 
 
 @pytest.mark.parametrize("here", KINDS)
@@ -271,7 +328,7 @@ async def test_a_key_alone_is_enough_to_be_no_empty_database(new_place: NewPlace
         await lived_in(old, calls=1)
         await old.back_up(file)
         await schema.upgrade(new.engine, tmp_path / "lock")
-        await SqlKeyStore(new.engine).add(key())
+        await SqlRegistry(new.engine).add([ACT], keys=[key()])
         with pytest.raises(NotDone, match="not empty"):
             await new.restore(file)
 
@@ -284,7 +341,7 @@ async def test_a_backup_is_of_one_moment_while_others_write(new_place: NewPlace,
         await lived_in(old, calls=10)
         async with old.database.snapshot() as snapshot:
             await old.number_of(call(100))
-            await SqlKeyStore(old.engine).revoke("k1", NOON)
+            await SqlRegistry(old.engine).revoke("k1", NOON, ACT)
             counted = {name: [row async for page in snapshot.rows(name) for row in page] for name in ("keys", "calls")}
 
         assert 10 == len(counted["calls"])
@@ -576,4 +633,4 @@ async def test_an_archive_that_is_cut_off_is_refused_and_nothing_changed(
 
 
 def test_every_table_that_is_declared_is_copied() -> None:
-    assert {*key_store_sql.metadata.tables, *sql.metadata.tables} == set(Copying.tables)
+    assert {*auth_sql.metadata.tables, *ledger_sql.metadata.tables} == set(Copying.tables)

@@ -1,7 +1,13 @@
+import contextlib
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 
 from proxy import __version__
 from proxy.admin.cli.app import cli
+from proxy.admin.importing import COLUMNS
 from proxy.errors import Misconfigured
 from tests.admin.cli.conftest import Type
 from tests.fakes.tools import FakeTools
@@ -34,6 +40,15 @@ def test_a_command_that_makes_no_sense_ends_with_2(type_in: Type, words: list[st
         ["reload"],
         ["keys", "create", "--user", "alice"],
         ["keys", "update", "k7", "--rpm", "1"],
+        ["keys", "rotate", "k7"],
+        ["identities", "list"],
+        ["users", "list"],
+        ["users", "suspend", "alice"],
+        ["users", "import", "x.csv", "--out", "keys"],
+        ["teams", "list"],
+        ["tokens", "denied"],
+        ["tokens", "explain"],
+        ["audit"],
         ["limits", "show"],
         ["limits", "reset", "--everybody"],
         ["limits", "status"],
@@ -60,7 +75,7 @@ def test_an_error_is_told_without_a_traceback_and_cannot_steer_the_terminal(type
     assert (1, "The port is \\x1b[31mtaken [bold]already.\n") == (result.exit_code, result.stderr)
 
 
-@pytest.mark.parametrize("words", [[], ["keys"], ["limits"]])
+@pytest.mark.parametrize("words", [[], ["keys"], ["limits"], ["identities"], ["users"], ["teams"], ["tokens"]])
 def test_alone_it_tells_what_there_is(type_in: Type, words: list[str]) -> None:
     assert "Usage:" in type_in(*words).output
 
@@ -76,6 +91,17 @@ def test_tracebacks_never_show_local_variables() -> None:
     [
         ["keys", "list"],
         ["keys", "create", "--user", "a"],
+        ["identities", "add", "--user", "a", "ssh-ed25519 A"],
+        ["identities", "list"],
+        ["users", "create", "a"],
+        ["users", "list"],
+        ["users", "suspend", "a"],
+        ["teams", "create", "a"],
+        ["teams", "list"],
+        ["tokens", "deny", "--issuer", "keycloak", "--sub", "a"],
+        ["tokens", "denied"],
+        ["tokens", "explain"],
+        ["audit"],
         ["calls"],
         ["usage"],
         ["usage", "export"],
@@ -96,3 +122,28 @@ def test_every_command_that_reads_a_configuration_can_be_told_which(
 
     assert 0 == result.exit_code
     assert ["other.toml"] == [str(config) for config in tools.configs]
+
+
+DOCUMENTED = (Path(__file__).parents[3] / "docs/keys.md").read_text()
+
+
+def test_every_command_about_keys_in_the_docs_works_in_the_order_in_which_it_stands_there(
+    type_in: Type, tmp_path: Path
+) -> None:
+    (tmp_path / "staff.csv").write_text(DOCUMENTED.partition("```csv\n")[2].partition("```")[0])
+    blocks = re.findall(r"```sh\n(.*?)```", DOCUMENTED, re.DOTALL)
+    lines = [line.partition(" < ")[0] for block in blocks for line in block.splitlines()]
+    failed = []
+    for line in lines:
+        program, *words = shlex.split(line.replace(" ID", " k1"), comments=True)
+        with contextlib.chdir(tmp_path):
+            result = type_in(*words)
+        if (program, result.exit_code) != ("llamagate", 0):
+            failed.append(f"{line}: {result.output}")
+
+    assert [] == failed
+    assert len(lines) > 30
+
+
+def test_the_docs_name_every_column_of_a_table_of_users() -> None:
+    assert [] == [column for column in COLUMNS if f"`{column}`" not in DOCUMENTED]

@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from proxy.admin.backup import PepperIn
 from proxy.admin.refusals import NotDone
+from proxy.errors import Misconfigured
 from tests.admin.cli.conftest import Type
 from tests.fakes.tools import FakeTools
 
@@ -41,3 +43,28 @@ def test_what_cannot_be_done_is_told_plainly(type_in: Type, tools: FakeTools, co
     done = type_in(command, "kept.tar.gz")
 
     assert (1, "The gate runs.\n") == (done.exit_code, done.stderr)
+
+
+@pytest.mark.parametrize(("command", "act"), [("backup", "backup.make"), ("restore", "backup.restore")])
+def test_both_are_acts_in_the_trail_with_the_files_name_alone(
+    type_in: Type, tools: FakeTools, command: str, act: str
+) -> None:
+    type_in(command, "/srv/kept.tar.gz")
+
+    assert [(act, {"file": "kept.tar.gz"})] == [(one.name, one.details) for one in asyncio.run(tools.keys.acts())]
+
+
+def test_what_failed_is_no_act(type_in: Type, tools: FakeTools) -> None:
+    tools.fails = NotDone("The gate runs.")
+    type_in("restore", "kept.tar.gz")
+
+    assert [] == asyncio.run(tools.keys.acts())
+
+
+def test_a_backup_that_could_not_be_written_down_was_made_all_the_same(type_in: Type, tools: FakeTools) -> None:
+    tools.desk_fails = Misconfigured("The database is away.")
+    done = type_in("backup", "kept.tar.gz")
+
+    assert 0 == done.exit_code
+    assert "could not be written into the audit trail: The database is away." in done.stderr
+    assert "kept.tar.gz holds" in done.stdout

@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -96,3 +97,22 @@ def test_without_a_gate_there_is_nothing_to_reload(type_in: Type, tools: FakeToo
         result.stdout,
         result.stderr,
     )
+
+
+def test_a_reload_is_an_act_where_the_gate_took_it(type_in: Type, tools: FakeTools) -> None:
+    tools.reloaded = Reloaded(("plans.lab.models",), ("listen",))
+    type_in("reload")
+    tools.reloaded = Reloaded(mistakes=(Mistake("llamagate.toml", "idle_timeout", "is no time", "for instance 5m"),))
+    type_in("reload")
+
+    assert [("gate.reload", {"changed": ["plans.lab.models", "listen"]})] == [
+        (act.name, act.details) for act in asyncio.run(tools.keys.acts())
+    ]
+
+
+def test_a_reload_that_could_not_be_written_down_was_done_all_the_same(type_in: Type, tools: FakeTools) -> None:
+    tools.desk_fails = GateNotRunning("The database is away.")
+    result = type_in("reload")
+
+    assert (0, "Nothing has changed.\n") == (result.exit_code, result.stdout)
+    assert "could not be written into the audit trail: The database is away.\n" in result.stderr

@@ -8,12 +8,12 @@ import pytest
 
 from proxy.admin.office import Seen, Status
 from proxy.admin.refusals import GateNotRunning
-from proxy.auth import Key
+from proxy.auth import Holder, Key, Team, User
 from proxy.limits import Account, Claim, Cost, State
 from proxy.limits.accounts import every
 from proxy.vocabulary import Limits
 from tests.admin.cli.conftest import Type
-from tests.fakes.keys import FakeKeys
+from tests.fakes.keys import FakeRegistry
 from tests.fakes.tools import MOMENT, NOON, FakeTools
 
 TEXT = """
@@ -43,13 +43,13 @@ BOB = Key(id="k2", user="bob", plan="trial", created_at=NOON)
 @pytest.fixture(autouse=True)
 def configured(tools: FakeTools) -> None:
     tools.text = TEXT
-    tools.keys = FakeKeys(ALICE, BOB, replace(BOB, id="k3", user="red"))
+    tools.keys = FakeRegistry(ALICE, BOB, replace(BOB, id="k3", user="red"))
 
 
 def use(tools: FakeTools, key: Key, claim_id: str = "c1", cost: Cost | None = None) -> None:
     """One call that was taken to cost 250 tokens, and has ended if it has a cost."""
     plan = tools.load(None, {}).settings.plan_table()[key.plan]
-    claim = Claim(claim_id, every(key.caller(plan)), most_tokens=250)
+    claim = Claim(claim_id, every(Holder(key).caller(plan)), most_tokens=250)
 
     assert asyncio.run(tools.store.reserve(claim)).admitted
     if cost is not None:
@@ -219,7 +219,7 @@ def test_a_name_that_will_not_do_ends_with_1(type_in: Type, command: str, words:
 
 
 def test_a_name_cannot_steer_the_terminal(type_in: Type, tools: FakeTools) -> None:
-    tools.keys = FakeKeys(replace(ALICE, user="[red]eve[/]\x1b[2J\u202e", limits=Limits(concurrent=1)))
+    tools.keys = FakeRegistry(replace(ALICE, user="[red]eve[/]\x1b[2J\u202e", limits=Limits(concurrent=1)))
     printed = type_in("limits", "show", "k1").stdout + type_in("limits", "reset", "--team", "red").stdout
 
     assert {"\x1b", "\u202e"}.isdisjoint(printed)
@@ -261,3 +261,17 @@ def test_trouble_with_redis_is_told_with_its_mode(
     tools.office = Elsewhere()
 
     assert ["counted Redis", degraded, "calls under way 0"] == rows(type_in("limits", "status").stdout)
+
+
+def test_limits_of_users_and_teams_of_their_own_are_told_with_or_without_a_key(type_in: Type, tools: FakeTools) -> None:
+    tools.keys = FakeRegistry(
+        ALICE,
+        users=[User("alice", NOON, limits=Limits(tokens_per_day=5)), User("zoe", NOON, limits=Limits(concurrent=3))],
+        teams=[Team("red", NOON, limits=Limits(tokens_per_month=7))],
+    )
+    told = rows(type_in("limits", "show", "alice").stdout)
+
+    assert "user alice all tokens per day 5 5 at 2026-03-02 00:00 CET" in told
+    assert "team red all tokens per month 7 7 at 2026-04-01 00:00 CEST" in told
+    assert "user zoe all calls at once 3 3 full" in rows(type_in("limits", "show", "zoe").stdout)
+    assert "Reset for user alice: tokens per day.\n" == type_in("limits", "reset", "alice").stdout

@@ -1,0 +1,1 @@
+"""Does everybody at the desk do what they say?"""
