@@ -1,4 +1,4 @@
-"""``python -m bench``: start the servers, measure them in turns, and print what came of it in four tables."""
+"""``python -m bench``: start the servers, measure them in turns, and print what came of it in five tables."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import ledger, postgres, redis, servers
+from bench import ledger, postgres, proofs, redis, servers
 from bench.figures import Sheet
 from bench.redis import RedisServer
 from bench.rounds import GATE, IN_PROCESS, IN_REDIS, Notes, Size, rounds, tell
@@ -27,13 +27,14 @@ from bench.servers import Gate
 from bench.sheets import sheets
 from bench.upstream import EVENTS as EVENTS_OF_A_STREAM
 
-WHOLE = Size(rounds=5, starts=3, calls=400, streams=48, decisions=640, rows=600, seconds=100)
-QUICK = Size(rounds=2, starts=1, calls=40, streams=8, decisions=96, rows=160, seconds=13)
+WHOLE = Size(rounds=5, starts=3, calls=400, streams=48, decisions=640, proofs=320, rows=600, seconds=100)
+QUICK = Size(rounds=2, starts=1, calls=40, streams=8, decisions=96, proofs=48, rows=160, seconds=13)
 TOLD = {
     "rounds": "rounds",
     "calls": "calls of one client in a round",
     "streams": "streams",
     "decisions": "decisions of each kind in a round",
+    "proofs": "proofs of each kind in a round",
     "rows": "rows of the ledger for each number of callers in a round",
 }
 """What of a size can be told, by option."""
@@ -65,7 +66,9 @@ def run(size: Size) -> tuple[list[Sheet], int, str, str]:
                     if is_last:
                         measured.append(server)
         books = ledger.places(folder / "ledger", storing.url if storing else None)
-        done, warming = asyncio.run(rounds(measured, counting, books, size, notes, until))
+        (folder / "proofs").mkdir()
+        proving = proofs.proving(folder / "proofs")
+        done, warming = asyncio.run(rounds(measured, counting, books, proving, size, notes, until))
         check(gates, starts + warming + notes.calls)
     told = NO_POSTGRES if storing is None else f"PostgreSQL {storing.version}"
     return sheets(notes), done, of_redis(counting, notes), told
@@ -124,6 +127,7 @@ def main(words: Sequence[str]) -> None:
         " A call is a unary one through the gate without limits, of as many clients.",
         "A row's CPU is that of the process of the gate, from what a call tells its line to what the book is told;"
         " a call waits twice for the journal, before the backend is asked and before the last of its answer.",
+        "A proof's CPU is that of the process of the gate; keys and identities are remembered, as in a gate at work.",
     )
     console = Console(width=None if sys.stdout.isatty() else 120)
     for sheet in found:

@@ -1,4 +1,4 @@
-"""What is measured in each round: the servers in turns, then decisions in turns, then lines of the ledger in turns."""
+"""What is measured in each round: the servers in turns, then decisions, lines of the ledger and proofs in turns."""
 
 import sys
 import time
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 
-from bench import decisions, ledger
+from bench import decisions, ledger, proofs
 from bench.decisions import ACCOUNTS, KINDS, Counts
 from bench.figures import Rounds, percentile
 from bench.ledger import AT_ONCE, Place
 from bench.load import EVENTS, LINES, UNARY, Heard, Question, ask_all, connected
+from bench.proofs import Proving
 from bench.redis import RedisServer
 from bench.servers import Running
 from bench.upstream import EVENTS as EVENTS_OF_A_STREAM
@@ -23,7 +24,7 @@ LOAD_SECONDS = 1.2
 """The most that one load takes, however slow the server is."""
 
 UPSTREAM, BARE, GATE, IN_PROCESS, IN_REDIS = "upstream", "bare", "gate", "in process", "in Redis"
-CALL, REDIS_ITSELF = "call", "Redis itself"
+CALL, REDIS_ITSELF, PROOF = "call", "Redis itself", "proof"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Size:
     streams: int
     """Of each kind in one round."""
     decisions: int
+    """Of each kind in one round."""
+    proofs: int
     """Of each kind in one round."""
     rows: int
     """Of the ledger, in one round, of each number of callers; a tenth of them where calls come as they like."""
@@ -128,6 +131,11 @@ async def keep(found: Mapping[str, Place], size: Size, notes: Notes) -> None:
         notes.take("row cpu paced", name, spent.cpu)
 
 
+async def prove(proving: Proving, size: Size, notes: Notes) -> None:
+    for kind in proofs.KINDS:
+        notes.take(f"proof {kind}", PROOF, await proofs.spending(proving, kind, size.proofs))
+
+
 def decision(kind: str, accounts: int, clients: int) -> str:
     return f"{kind}; {accounts} account{'s' * (accounts > 1)}, {clients} at once"
 
@@ -136,6 +144,7 @@ async def rounds(
     measured: Sequence[Running],
     redis: RedisServer | None,
     books: AbstractAsyncContextManager[Mapping[str, Place]],
+    proving: AbstractAsyncContextManager[Proving],
     size: Size,
     notes: Notes,
     until: float,
@@ -144,11 +153,13 @@ async def rounds(
     async with AsyncExitStack() as stack:
         counts = {place: await stack.enter_async_context(made) for place, made in decisions.places(redis).items()}
         kept = await stack.enter_async_context(books)
+        proved = await stack.enter_async_context(proving)
         warming = Notes()
         for server in measured:  # Whatever is done only once is done by then.
             await measure(server, replace(size, calls=min(20, size.calls), streams=1), warming)
         await decide(counts, replace(size, decisions=MANY), warming)
         await keep(kept, replace(size, rows=MANY), warming)
+        await prove(proved, replace(size, proofs=MANY), warming)
         for done in range(size.rounds):
             began = time.perf_counter()
             tell(f"round {done + 1} of {size.rounds}")
@@ -160,6 +171,7 @@ async def rounds(
                     notes.scripts += redis.scripts_run() - before
             await decide(counts if forth else dict(reversed(counts.items())), size, notes)
             await keep(kept if forth else dict(reversed([*kept.items()])), size, notes)
+            await prove(proved, size, notes)
             if 2 * time.perf_counter() - began > until:
                 return done + 1, warming.calls
     return size.rounds, warming.calls

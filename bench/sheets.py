@@ -1,12 +1,26 @@
-"""From notes to four tables: what the gate costs, what limits add to it, what a decision about limits costs, and what a
-row of the ledger does."""
+"""From notes to five tables: what the gate costs, what limits add to it, what a decision about limits costs, a row of
+the ledger, and to know a caller."""
 
 from collections.abc import Sequence
 
 from bench.decisions import ACCOUNTS, KINDS
 from bench.figures import Figure, Sheet, figure
 from bench.ledger import AT_ONCE, IN_POSTGRES, IN_SQLITE, JOURNAL_ALONE, NO_LEDGER, PACED
-from bench.rounds import BARE, CALL, CLIENTS, GATE, IN_PROCESS, IN_REDIS, MANY, REDIS_ITSELF, UPSTREAM, Notes, decision
+from bench.proofs import KINDS as KINDS_OF_PROOF
+from bench.rounds import (
+    BARE,
+    CALL,
+    CLIENTS,
+    GATE,
+    IN_PROCESS,
+    IN_REDIS,
+    MANY,
+    PROOF,
+    REDIS_ITSELF,
+    UPSTREAM,
+    Notes,
+    decision,
+)
 
 
 def sheets(notes: Notes) -> list[Sheet]:
@@ -66,6 +80,16 @@ def sheets(notes: Notes) -> list[Sheet]:
                 "SQLite / call": (IN_SQLITE, CALL),
             },
             [*_of_rows(notes), *_of_waits(notes)],
+        ),
+        Sheet(
+            "proofs",
+            "CPU of knowing a caller",
+            {PROOF: "by a proof"},
+            {"proof / call": (PROOF, CALL)},
+            [
+                figure(kind, "µs", {**notes.of(f"proof {kind}"), CALL: notes.of(f"cpu {MANY}")[GATE]}, 1e6)
+                for kind in KINDS_OF_PROOF
+            ],
         ),
     ]
 

@@ -38,20 +38,29 @@ ROWS = {
         "CPU per row, 100 calls a second",
         *(f"wait p{percent} of a call, {callers}" for callers in CALLERS for percent in (50, 99)),
     ],
+    "proofs": [
+        "an API key",
+        "a token seen before",
+        "a new token, RS256",
+        "a new token, ES256",
+        "a request signed by Ollama's client",
+    ],
 }
 MEASURED = {
     "figures": {"bare", "gate"},
     "limits": {"gate", "in process", "in Redis"},
     "decisions": {"in process", "in Redis", "Redis itself", "call"},
     "ledger": {"SQLite", "PostgreSQL"},
+    "proofs": {"proof", "call"},
 }
 RATIOS = {
     "figures": {"gate / bare"},
     "limits": {"in process / gate", "in Redis / gate"},
     "decisions": {"Redis / process", "process / call", "Redis / call"},
     "ledger": {"journal / none", "SQLite / call"},
+    "proofs": {"proof / call"},
 }
-LITTLE = ("--rounds", "1", "--calls", "2", "--streams", "2", "--decisions", "4", "--rows", "4")
+LITTLE = ("--rounds", "1", "--calls", "2", "--streams", "2", "--decisions", "4", "--proofs", "4", "--rows", "4")
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
@@ -78,6 +87,6 @@ def test_a_measurement_is_told_in_tables_and_written_as_json(tmp_path: Path) -> 
             assert MEASURED[table] <= figure["rounds"].keys()
 
 
-@pytest.mark.parametrize("word", ["--rounds", "--calls", "--streams", "--decisions", "--rows"])
+@pytest.mark.parametrize("word", ["--rounds", "--calls", "--streams", "--decisions", "--proofs", "--rows"])
 def test_nothing_cannot_be_measured(word: str) -> None:
     assert 2 == bench(word, "0").returncode
