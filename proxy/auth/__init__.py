@@ -1,9 +1,9 @@
 """Who asks?
 
-``credentials`` finds the proof in a request. There are three kinds of proof, a file each: ``api_keys`` of our own,
-``ollama_identity`` for what Ollama's own client signs, ``tokens`` of an issuer whom the owner trusts. ``remembered`` is
-what is on record, kept at hand; ``authenticator`` asks them all. Whatever is wrong with a proof, to the caller it is
-the same ``Unauthenticated``.
+``credentials`` finds the proof in a request. There are four kinds of proof, a file each: ``api_keys`` of our own,
+``ollama_identity`` for what Ollama's own client signs, ``tokens`` of an issuer whom the owner trusts, ``certificates``
+that clients show while they connect. ``remembered`` is what is on record, kept at hand; ``authenticator`` asks them
+all. Whatever is wrong with a proof, to the caller it is the same ``Unauthenticated``.
 
 What is on record is a ``KeyStore`` to the gate and a ``Registry`` to its owner. No change is made there without its
 ``Act``, and the acts, numbered without a gap, are how other gates learn of it.
@@ -25,11 +25,13 @@ class Kind(enum.StrEnum):
     API_KEY = "api_key"
     IDENTITY = "identity"
     """The public key of somebody's Ollama client."""
+    CERTIFICATE = "certificate"
+    """Of a client, for TLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of an issued key, or of an identity. The secret is not: only whoever it was shown to has it."""
+    """What is known of an issued key, an identity or a certificate. The secret is not: only whose it is has it."""
 
     id: str
     user: str
@@ -45,7 +47,8 @@ class Key:
     limits: Limits = field(default_factory=Limits)
     """Its own; what they say stands in place of what the plan says of each key."""
     digest: bytes = field(default=b"", repr=False, compare=False)
-    """32 bytes: of an API key its HMAC-SHA256 under the gate's pepper, of an identity the Ed25519 public key."""
+    """32 bytes: of an API key its HMAC-SHA256 under the gate's pepper, of an identity the Ed25519 public key, of a
+    certificate the SHA-256 of its DER."""
     former_digest: bytes | None = field(default=None, repr=False, compare=False)
     """That of the secret before the last rotation."""
     former_until: datetime | None = None
@@ -178,7 +181,7 @@ class KeyStore(Protocol):
     """What is on record, as the gate asks. Times carry a time zone and come back in UTC. Raises StorageFailed."""
 
     async def find(self, key_id: str) -> Holder | None:
-        """The key or identity with exactly this id, whatever its state, and whose it is."""
+        """The key, identity or certificate with exactly this id, whatever its state, and whose it is."""
 
     async def belonging(self, user: str, team: str | None) -> tuple[User | None, Team | None]:
         """The user of that name, and the team: of that name or, where that is None, the user's own."""
@@ -200,7 +203,7 @@ class Registry(KeyStore, Protocol):
     """The same as its owner changes it: each change and its act together, or neither. Raises StorageFailed."""
 
     async def keys(self) -> list[Key]:
-        """Every key and identity, oldest first."""
+        """Every key, identity and certificate, oldest first."""
 
     async def users(self) -> list[User]:
         """By name."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
-from proxy.auth import Holder, Kind, api_keys, suspended
+from proxy.auth import Holder, Kind, api_keys, certificates, suspended
 from proxy.auth.claims import Claims
 from proxy.auth.credentials import is_placeholder
 from proxy.auth.remembered import Belonging
@@ -89,6 +89,8 @@ class Authenticator:
         if credential.carrier is Carrier.SIGNED:
             holder = await self._signatures.holder(call, text)
             return self._let_in(holder, Kind.IDENTITY)
+        if credential.carrier is Carrier.CERTIFICATE:
+            return self._let_in(await certificates.holder(self._records.holder, text), Kind.CERTIFICATE)
         if (key_id := api_keys.key_id_of(text)) is not None:
             caller = await self._of_key(key_id, text)
             if credential.carrier is Carrier.PATH and not caller.plan.key_in_path:

@@ -3,7 +3,8 @@
 - ``Authorization: Bearer`` (RFC 6750 §2.1), and ``x-api-key``, which is how the Anthropic clients say the same;
 - ``Authorization: Basic`` (RFC 7617), what clients make of ``https://alice:KEY@gate``;
 - ``Authorization`` with a public key and a signature and no scheme, how Ollama's own client signs;
-- ``/k/KEY`` before the route, for clients that take nothing but a URL.
+- ``/k/KEY`` before the route, for clients that take nothing but a URL;
+- a certificate of the client's own, where the request itself says nothing.
 
 What it is worth is not looked at here.
 """
@@ -39,6 +40,17 @@ def presented(headers: Iterable[tuple[str, str]], path: str) -> tuple[tuple[Cred
     text, _, rest = path.removeprefix(IN_PATH).partition("/")
     others = tuple(one for one in found if not is_placeholder(one.text))
     return (Credential(Carrier.PATH, text if _may_be(text) else ""), *others), f"/{rest}"
+
+
+def or_certificate(found: tuple[Credential, ...], shown: str | None) -> tuple[Credential, ...]:
+    """What a request has presented, or in place of nothing the certificate that its client has shown.
+
+    Whoever presents something else means that: browsers and proxies show certificates unasked. A placeholder is nothing
+    beside one, for most libraries have to send something.
+    """
+    if shown is None or not all(one.text and is_placeholder(one.text) for one in found):
+        return found
+    return (Credential(Carrier.CERTIFICATE, shown),)
 
 
 def is_placeholder(text: str) -> bool:

@@ -182,6 +182,8 @@ class Signatures:
         self._now = now
         self._most = most_seconds
         self._since = int(since)
+        self._newest: dict[str, int] = {}
+        """The latest second for which each identity was taken; there are no more than are on record."""
 
     async def holder(self, call: Call, text: str) -> Holder:
         """Who has signed this call; ``text`` is the value of its ``Authorization``. May be somebody who is suspended.
@@ -205,10 +207,14 @@ class Signatures:
             raise Unauthenticated(Why.WRONG_SIGNATURE)
         if holder.refused(now) is not None:
             return holder  # It gets nothing anyway, so there is nothing to remember.
+        newest = self._newest.get(key_id, ts)
+        if ts < newest - 2 * self._most:
+            raise Unauthenticated(Why.TOO_OLD)  # Our clock was set back, and whether it came before is forgotten.
         # For the longest that it may be good: longer, lest it is good again for a clock that is, or was set, behind.
         seconds = ahead + 2 * self._most
         if not await self._is_new(key_id, call, ts, seconds):
             raise Unauthenticated(Why.REPLAYED)
+        self._newest[key_id] = max(newest, ts)
         return holder
 
     async def _is_new(self, key_id: str, call: Call, ts: int, seconds: float) -> bool:

@@ -7,8 +7,8 @@ database cannot be reached, who is remembered goes on for as long as the owner a
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -22,11 +22,17 @@ FRESH_SECONDS = 0.7
 """How long after a look, counted from its beginning, what is remembered is believed without asking again."""
 PATIENCE_SECONDS = 1.0
 """For one look, or one look-up of what is remembered already."""
+ANSWER_SECONDS = 3.0
+"""For any look-up. A connection that is dead without a word would else keep it, and all who wait for it, for ever."""
+MOST_AT_ONCE = 4
+"""Look-ups: whoever shows many ids that nobody has must not keep the connections from the look for what has changed."""
 TELL_SECONDS = 5.0
 """Between two times that the store is told when keys were used."""
 MOST_KNOWN = 20_000
 MOST_UNKNOWN = 10_000
 """Ids that nobody has, apart, so that strangers cannot push out who is known."""
+MOST_ACTS = 1000
+"""That are gone through at one look. After more, as an import makes them, nothing is remembered."""
 
 Pause = Callable[[float], Awaitable[None]]
 Belonging = tuple[User | None, Team | None]
@@ -49,6 +55,7 @@ class Remembered:
         self._nobody = _Shelf[str, None](MOST_UNKNOWN)
         self._belongings = _Shelf[tuple[str, str | None], Belonging](MOST_KNOWN)
         self._asking: dict[object, asyncio.Future[Any]] = {}
+        self._few = asyncio.Semaphore(MOST_AT_ONCE)
         self._denied: set[tuple[str, str, str]] = set()
         self._denials_due = True
         self._used: dict[tuple[str, bool], datetime] = {}
@@ -62,7 +69,7 @@ class Remembered:
         self._looked_at = looked_at
 
     async def holder(self, key_id: str) -> Holder | None:
-        """The key or identity and whose it is. Raises StorageFailed where nobody can tell."""
+        """What is on record with this id, and whose it is. Raises StorageFailed where nobody can tell."""
         if self._is_fresh:
             if (known := self._holders.get(key_id)) is not None:
                 return known
@@ -107,7 +114,7 @@ class Remembered:
         """One look-up for all that want the same. Where it fails, what is known has to do, if it still may."""
         asking = self._asking.get(what)
         if asking is None:
-            asking = self._asking[what] = asyncio.ensure_future(ask())
+            asking = self._asking[what] = asyncio.ensure_future(self._in_time(ask))
             asking.add_done_callback(lambda done: self._answered(what, done))
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if known is not None else None):
@@ -118,6 +125,10 @@ class Remembered:
             if known is None or self._clock() - self._looked_at > self._outage:
                 raise StorageFailed from None
             return known
+
+    async def _in_time(self, ask: Callable[[], Awaitable[Found]]) -> Found:
+        async with asyncio.timeout(ANSWER_SECONDS), self._few:
+            return await ask()
 
     def _answered(self, what: object, done: "asyncio.Future[Any]") -> None:
         self._asking.pop(what, None)
@@ -161,7 +172,7 @@ class Remembered:
         looked_at = self._clock()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                self._forget(await self._store.acts(self._number))
+                await self._learn_acts(await self._store.newest_act())
                 if self._denials_due:
                     await self._learn_denials()
         except StorageFailed:
@@ -199,35 +210,43 @@ class Remembered:
         self._denied = {_denied(one) for one in await self._store.denials()}
         self._denials_due = False
 
-    def _forget(self, acts: Iterable[Act]) -> None:
+    async def _learn_acts(self, newest: int) -> None:
+        if 0 <= newest - self._number <= MOST_ACTS:
+            self._forget(await self._store.acts(self._number) if newest > self._number else ())
+            return
+        # Fewer than before are in another database, such as one from a backup: nothing there is as it was.
+        self._number = newest
+        self._denials_due = True
+        for shelf in (self._holders, self._nobody, self._belongings):
+            shelf.drop(lambda *_: True)
+
+    def _forget(self, acts: Sequence[Act]) -> None:
         """Whatever an act was on is not remembered any more."""
+        on = defaultdict[str, set[str]](set)
         for act in acts:
             self._number = act.number
             kind, _, name = act.subject.partition(":")
-            match kind:
-                case "key" | "identity":
-                    self._holders.pop(name)
-                    self._nobody.pop(name)
-                case "token":
-                    self._denials_due = True
-                case "user":
-                    self._holders.drop(lambda _, one, name=name: one.key.user == name)  # type: ignore[misc]
-                    self._belongings.drop(lambda of, _, name=name: of[0] == name)  # type: ignore[misc]
-                case "team":
-                    self._holders.drop(lambda _, one, name=name: one.key.team == name)  # type: ignore[misc]
-                    self._belongings.drop(lambda of, one, name=name: _is_in(name, of, one))  # type: ignore[misc]
-            if act.name.endswith((".create", ".import")):
-                # Along with a key its user and team may be on record now.
-                self._belongings.drop(lambda _, one: None in one)
+            on[kind].add(name)
+        for name in on["key"] | on["identity"] | on["certificate"]:
+            self._holders.pop(name)
+            self._nobody.pop(name)
+        if on["token"]:
+            self._denials_due = True
+        if (users := on["user"]) | (teams := on["team"]):
+            self._holders.drop(lambda _, one: one.key.user in users or one.key.team in teams)
+            self._belongings.drop(lambda of, one: of[0] in users or not teams.isdisjoint(_teams(of, one)))
+        if any(act.name.endswith((".create", ".import")) for act in acts):
+            # Along with a key its user and team may be on record now.
+            self._belongings.drop(lambda _, one: None in one)
 
 
 def _denied(one: Denial) -> tuple[str, str, str]:
     return one.issuer, one.claim, one.value
 
 
-def _is_in(team: str, of: tuple[str, str | None], one: Belonging) -> bool:
-    user, found = one
-    return team in (of[1], user.team if user else None, found.name if found else None)
+def _teams(of: tuple[str, str | None], one: Belonging) -> tuple[str | None, ...]:
+    user, team = one
+    return of[1], user.team if user else None, team.name if team else None
 
 
 class _Shelf(Generic[Name, Found]):

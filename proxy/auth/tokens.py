@@ -156,11 +156,14 @@ class Tokens:
             raise Misconfigured("Two issuers have the same name or the same URL.")
         known = self.keys
         trusted = {}
+        prefixes = {issuer.user_prefix for issuer in issuers}
         for issuer in issuers:
             keys = known.get(issuer.name)
             if keys is None or not keys.are_those_of(issuer):
                 keys = IssuerKeys(issuer, self._fetch, clock=self._clock, pause=self._pause)
-            trusted[issuer.url] = _Trusted(issuer, keys)
+            own = issuer.user_prefix
+            others = tuple(prefix for prefix in prefixes if prefix != own and prefix.startswith(own))
+            trusted[issuer.url] = _Trusted(issuer, keys, others)
         self._trusted = trusted
         kept = set(self.keys.values())
         self._dropped += [keys for keys in known.values() if keys not in kept]
@@ -188,6 +191,8 @@ class Tokens:
         key = await trusted.keys.key_for(token.algorithm, token.kid)
         verify(token, trusted.issuer, key)
         claims = claims_of(token.payload, trusted.issuer, key.mark, self._now().timestamp())
+        if claims.user.startswith(trusted.others):
+            raise Unauthenticated(Why.WRONG_CLAIMS)
         if self._trusted.get(trusted.issuer.url) is not trusted:  # Replaced while its keys were waited for.
             return await self.claims(text)
         self._remember(digest, claims, trusted.keys)
@@ -219,6 +224,8 @@ class Tokens:
 class _Trusted:
     issuer: Issuer
     keys: IssuerKeys
+    others: tuple[str, ...]
+    """What the users of other issuers begin with who could be taken for its own: it does not speak for them."""
 
 
 def _type(said: str) -> str:

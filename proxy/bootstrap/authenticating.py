@@ -1,7 +1,7 @@
 """Put together who knows callers: by what is on record, by what trusted issuers say, by what Ollama's client signs."""
 
 import asyncio
-import stat
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +18,7 @@ from proxy.auth.tokens import Tokens
 from proxy.backends.fetch import fetching
 from proxy.bootstrap import clocks
 from proxy.bootstrap.storage import Records, pepper_of
+from proxy.config.files import read_secret
 from proxy.config.issuers import checked_secret
 from proxy.config.settings import Settings
 from proxy.errors import Forbidden, Misconfigured, StorageFailed, Unauthenticated
@@ -134,14 +135,17 @@ def issuers(settings: Settings) -> Sequence[Issuer]:
 
 
 def _secret(file: Path, algorithms: tuple[str, ...]) -> bytes:
+    def exposed(path: str) -> None:
+        logging.getLogger("proxy.config").warning("secret_open_to_others", extra={"file": path})
+
     try:
-        mode = stat.S_IMODE(file.expanduser().stat().st_mode)
+        text = read_secret(str(file), exposed=exposed)
     except OSError as error:
         raise Misconfigured(f"{file} cannot be read: {error.strerror}") from error
-    if mode & 0o077:
-        raise Misconfigured(f"{file} may be read by others (mode {mode:04o}): chmod 600 {file}")
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{file} is not text.") from None
     try:
-        return checked_secret(_read(file).rstrip("\r\n"), algorithms)
+        return checked_secret(text.rstrip("\r\n"), algorithms)
     except ValueError as error:
         raise Misconfigured(f"The secret in {file} {error}.") from None
 

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.auth import Act, Denial, Key, Kind, Team, User, api_keys
 from proxy.auth.authenticator import PLACEHOLDER, Authenticator
+from proxy.auth.certificates import key_id_of
 from proxy.auth.claims import Claims
 from proxy.auth.remembered import LOOK_SECONDS, Remembered
 from proxy.errors import AuthUnavailable, Forbidden, GateError, TwoCredentials, Unauthenticated, Why
@@ -37,6 +38,8 @@ KEY = Key(
 ALICE = User("alice", NOON, limits=Limits(concurrent=2))
 LAB = Team("lab", NOON, limits=Limits(tokens_per_day=1000))
 IDENTITY = replace(KEY, id="identity1234", kind=Kind.IDENTITY, digest=bytes(range(32)))
+SHOWN = bytes(range(1, 33))
+CERTIFICATE = replace(KEY, id=key_id_of(SHOWN), kind=Kind.CERTIFICATE, digest=SHOWN)
 CLAIMS = Claims("sso", "sso:carol", None, None, "carol", "t1", 2**31, "key 1", "jwt-000000000001")
 TOKEN = "a.b.c"
 
@@ -357,3 +360,49 @@ async def test_a_refusal_tells_nothing_of_what_was_presented() -> None:
         error = await here.refusal(text)
 
         assert KEY_ID not in f"{error!r} {error.message} {error.headers}"
+
+
+async def test_whoever_has_shown_a_certificate_on_record_is_its_user() -> None:
+    here = World(CERTIFICATE, users=[ALICE], teams=[LAB])
+    caller = await here.caller(SHOWN.hex(), Carrier.CERTIFICATE)
+
+    assert ("alice", CERTIFICATE.id, "lab", ("llama3.2",), PLANS["default"]) == (
+        caller.user, caller.key_id, caller.team, caller.models, caller.plan,
+    )  # fmt: skip
+    assert {"certificate": 1} == here.authenticator.counts
+
+
+async def test_a_certificate_that_is_not_on_record_is_unknown() -> None:
+    assert Why.UNKNOWN == await World(KEY).why(SHOWN.hex(), Carrier.CERTIFICATE)
+
+
+@pytest.mark.parametrize("carrier", [one for one in Carrier if one is not Carrier.CERTIFICATE])
+async def test_the_digest_of_a_certificate_is_no_credential_anywhere_else(carrier: Carrier) -> None:
+    assert await World(CERTIFICATE).why(SHOWN.hex(), carrier) in (Why.MALFORMED, Why.UNKNOWN)
+
+
+async def test_a_key_is_no_certificate() -> None:
+    assert Why.MALFORMED == await World(KEY).why(SECRET, Carrier.CERTIFICATE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"suspended_at": NOON}, Why.SUSPENDED),
+        ({"revoked_at": NOON}, Why.REVOKED),
+        ({"expires_at": NOON}, Why.EXPIRED),
+    ],
+)
+async def test_a_certificate_is_refused_as_a_key_is(changes: dict[str, datetime], why: Why) -> None:
+    here = World(replace(CERTIFICATE, **changes))  # type: ignore[arg-type]
+
+    assert why == await here.why(SHOWN.hex(), Carrier.CERTIFICATE)
+
+
+async def test_a_certificate_that_is_revoked_is_refused_at_the_next_look() -> None:
+    here = World(CERTIFICATE)
+    await here.caller(SHOWN.hex(), Carrier.CERTIFICATE)
+    act = Act(NOON, "olga", "", "certificate.revoke", f"certificate:{CERTIFICATE.id}")
+    await here.registry.revoke(CERTIFICATE.id, NOON, act)
+
+    assert Why.REVOKED == await here.why(SHOWN.hex(), Carrier.CERTIFICATE)

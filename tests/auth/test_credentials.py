@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.auth.credentials import LONGEST, presented
+from proxy.auth.credentials import LONGEST, or_certificate, presented
 from proxy.vocabulary import Carrier, Credential
 
 ANYTHING = st.text(st.characters(exclude_categories=[]), max_size=60)
@@ -125,3 +125,24 @@ def test_any_path_can_be_looked_at(path: str) -> None:
 
 def test_no_credential_shows_in_what_is_printed_of_it() -> None:
     assert "canary" not in repr(presented([("Authorization", "Bearer canary")], "/k/canary/v1"))
+
+
+@pytest.mark.parametrize(
+    ("found", "counts"),
+    [
+        ([], True),
+        ([(BEARER, "ollama")], True),
+        ([(HEADER, "NONE"), (BEARER, "dummy")], True),
+        ([(BEARER, "k")], False),
+        ([(BEARER, "")], False),
+        ([(HEADER, "none"), (BEARER, "k")], False),
+        ([(PATH, "k")], False),
+    ],
+)
+def test_a_certificate_counts_where_nothing_is_presented_but_a_placeholder(
+    found: list[tuple[Carrier, str]], counts: bool
+) -> None:
+    shown = tuple(Credential(carrier, text) for carrier, text in found)
+
+    assert ((Credential(Carrier.CERTIFICATE, "c" * 64),) if counts else shown) == or_certificate(shown, "c" * 64)
+    assert shown == or_certificate(shown, None)

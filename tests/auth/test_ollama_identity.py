@@ -529,6 +529,31 @@ async def test_it_is_still_known_when_the_clock_on_the_wall_is_set_back(scene: S
     assert Why.REPLAYED == await scene.why(client, ts=TS - 119)
 
 
+async def test_what_was_forgotten_is_not_taken_again_when_the_clock_is_set_back_by_much(
+    scene: Scene, client: OllamaClient
+) -> None:
+    await scene.ask(client)
+    for _ in range(60):
+        scene.move(60)
+        await scene.ask(client, ts=int(scene.at.timestamp()))
+    scene.at -= timedelta(hours=1)
+
+    assert Why.TOO_OLD == await scene.why(client)
+    scene.at += timedelta(hours=1)
+    await scene.ask(client, ts=int(scene.at.timestamp()) + 1)
+
+
+async def test_a_clock_that_was_fast_and_is_set_right_shuts_out_nobody_whose_own_was_right(
+    scene: Scene, client: OllamaClient
+) -> None:
+    await scene.ask(client)
+    scene.at += timedelta(hours=1)
+
+    assert Why.TOO_OLD == await scene.why(client, ts=TS + 1)
+    scene.at -= timedelta(hours=1)
+    await scene.ask(client, ts=TS + 2)
+
+
 @pytest.mark.parametrize("query", [f"ts={TS}", f"ts={TS}&x=1", f"x&ts={TS}"])
 async def test_neither_another_query_nor_another_address_makes_it_new(
     scene: Scene, client: OllamaClient, query: str

@@ -253,6 +253,24 @@ async def test_a_pem_is_enough_for_whatever_name_the_key_has() -> None:
     assert [] == served.asked
 
 
+@pytest.mark.parametrize("prefix", ["", "sha"])
+async def test_no_issuer_speaks_for_the_users_of_another_whose_prefix_is_longer(prefix: str) -> None:
+    first, shared = FORGE.issuers(user_prefix=prefix)
+    knows = tokens(first, replace(shared, user_prefix="shared:"))
+
+    assert "shared:bob" == (await knows.claims(FORGE.good("HS256", sub="bob"))).user
+    assert Why.WRONG_CLAIMS == await why(FORGE.good(sub="shared:bob".removeprefix(prefix)), knows)
+    assert f"{prefix}bob" == (await knows.claims(FORGE.good(sub="bob"))).user
+
+
+async def test_issuers_that_are_told_to_share_their_users_do() -> None:
+    first, shared = FORGE.issuers(user_prefix="both:")
+    knows = tokens(first, replace(shared, user_prefix="both:"))
+    users = [(await knows.claims(FORGE.good(algorithm, sub="bob"))).user for algorithm in ("RS256", "HS256")]
+
+    assert ["both:bob"] * 2 == users
+
+
 # What is remembered.
 
 

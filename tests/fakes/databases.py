@@ -1,11 +1,13 @@
 """Databases that are real, and thrown away after the test: the fixtures are there for every test."""
 
+import asyncio
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import files
@@ -58,10 +60,10 @@ class Postgres:
     def _data(self) -> Path:
         return self.folder / "data"
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
+    def new_database(self, like: str = "template1") -> str:
+        """The URL of an empty database, or of a copy of one of that name, to which nobody is connected."""
         name = f"test_{secrets.token_hex(8)}"
-        self.run("createdb", "--host", self.folder, "--username", "postgres", name)
+        self.run("createdb", "--host", self.folder, "--username", "postgres", "--template", like, name)
         return f"postgresql+asyncpg://postgres@/{name}?host={self.folder}"
 
 
@@ -117,13 +119,50 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> NewDatabase:
     return make
 
 
+def _migrated(url: str, lock_file: Path) -> str:
+    """The same, at the newest schema, with nobody connected."""
+
+    async def migrate() -> None:
+        engine = database.engine(url)
+        await schema.upgrade(engine, lock_file)
+        await engine.dispose()
+
+    # In a thread: a test that asks for it may be in a loop of its own.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate()).result()
+    return url
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file at the newest schema, to be copied: to migrate takes longer than most tests do."""
+    file = tmp_path_factory.mktemp("migrated") / "llamagate.db"
+    file.touch(mode=0o600)
+    _migrated(f"sqlite+aiosqlite:///{file}", file.with_name("schema.lock"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database at the newest schema, to be copied."""
+    url = _migrated(postgres.new_database(), tmp_path_factory.mktemp("migrated") / "schema.lock")
+    return url.partition("@/")[2].partition("?")[0]
+
+
 @pytest.fixture
-def new_engine(new_database: NewDatabase, tmp_path: Path) -> NewEngine:
+def new_engine(request: pytest.FixtureRequest, tmp_path: Path) -> NewEngine:
+    def copied(kind: str) -> str:
+        if kind == "sqlite":
+            file = tmp_path / f"{secrets.token_hex(8)}.db"
+            shutil.copy(request.getfixturevalue("migrated"), file)
+            return f"sqlite+aiosqlite:///{file}"
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.new_database(request.getfixturevalue("migrated_postgres"))
+
     @asynccontextmanager
     async def make(kind: str) -> AsyncIterator[AsyncEngine]:
-        made = database.engine(new_database(kind))
+        made = database.engine(copied(kind))
         try:
-            await schema.upgrade(made, tmp_path / "schema.lock")
             yield made
         finally:
             await made.dispose()

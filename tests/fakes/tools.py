@@ -84,7 +84,7 @@ STANDING = Standing(
     upstream_answers=True,
     upstream_version="0.12.3",
     keys=2,
-    public=False,
+    readable=False,
     state_dir=Path("/var/lib/llamagate"),
 )
 

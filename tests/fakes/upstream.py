@@ -6,7 +6,7 @@ It knows nothing of aiohttp, so that no mistake can be made twice and go unseen.
 import asyncio
 import enum
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +18,30 @@ class End(enum.Enum):
     CLOSE = "close"
     ABORT = "abort"
     """With a reset: what was written may be lost."""
+    HALF = "half"
+    """Nothing more is said, but it still listens."""
 
 
-CLOSE, ABORT = End.CLOSE, End.ABORT
+CLOSE, ABORT, HALF = End.CLOSE, End.ABORT, End.HALF
 
-Step = bytes | asyncio.Event | End
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Bytes that come one by one."""
+
+    data: bytes
+    seconds: float
+    """Between two of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """The same bytes as often as the other side takes them."""
+
+    piece: bytes
+
+
+Step = bytes | asyncio.Event | End | Drip | Endless
 """Bytes are sent, an event is waited for."""
 
 LOOKING = "llamagate-catalogue"
@@ -90,6 +109,8 @@ class Connection(asyncio.Protocol):
         self._passed = 0
         self._arrived = asyncio.Event()
         self._acting: asyncio.Task[None] | None = None
+        self._may_write = asyncio.Event()
+        self._may_write.set()
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,6 +118,16 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._server.connections.append(self)
         self._server.met.set()
+        if self._server.deaf:
+            transport.pause_reading()
+        if self._server.at_once:
+            self._acting = asyncio.create_task(self._act(self._server.script))
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
         if (most := self._server.keeps) is not None and len(self.received) > most:
@@ -118,7 +149,9 @@ class Connection(asyncio.Protocol):
             self._show(asked)
             return
         self._server.heard(asked)
-        self._acting = asyncio.create_task(self._act(self._server.script))
+        if self._acting is None or not self._server.at_once:
+            says = self._server.answers
+            self._acting = asyncio.create_task(self._act(self._server.script if says is None else says(asked)))
 
     @property
     def waiting(self) -> int:
@@ -142,7 +175,10 @@ class Connection(asyncio.Protocol):
         path = asked.line.split()[1]
         told = whole(json.dumps({"models": list_of[path]}).encode()) if path in list_of else self._server.version
         self._transport.write(told)
-        self._transport.close()
+        if (rest := self._server.after_a_look) is None:
+            self._transport.close()
+        else:
+            asyncio.get_running_loop().call_later(0.05, self._transport.write, rest)
 
     async def _act(self, script: Iterable[Step]) -> None:
         assert self._transport is not None
@@ -151,6 +187,19 @@ class Connection(asyncio.Protocol):
                 self._transport.write(step)
             elif isinstance(step, asyncio.Event):
                 await step.wait()
+            elif isinstance(step, Drip):
+                for byte in step.data:
+                    if self._transport.is_closing():
+                        return
+                    self._transport.write(bytes((byte,)))
+                    await asyncio.sleep(step.seconds)
+            elif isinstance(step, Endless):
+                while not self._transport.is_closing():
+                    self._transport.write(step.piece)
+                    await asyncio.sleep(0)
+                    await self._may_write.wait()
+            elif step is HALF:
+                self._transport.write_eof()
             elif step is CLOSE:
                 self._transport.close()
             else:
@@ -163,6 +212,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed.set()
+        self._may_write.set()
 
     def end(self) -> None:
         if self._acting is not None:
@@ -186,6 +236,14 @@ class RecordingUpstream:
         self.loaded: list[dict[str, Any]] = []
         self.keeps: int | None = None
         """How much of what comes on a connection is remembered, about; None where all of it is."""
+        self.at_once = False
+        """It answers whoever connects, before it was asked."""
+        self.deaf = False
+        """It takes nothing from whoever connects."""
+        self.after_a_look: bytes | None = None
+        """What comes in a piece of its own after the answer to one of the gate's looks, which then has no other end."""
+        self.answers: Callable[[Asked], Iterable[Step]] | None = None
+        """What it says to each request, where that is not the same for all."""
         self.version = whole(b'{"version":"0.0.0"}')
         self.script: tuple[Step, ...] = (whole(b'{"version":"0.0.0"}'),)
         self._news: asyncio.Queue[Asked] = asyncio.Queue()

@@ -11,6 +11,7 @@ from proxy.admin.cli import (
     auth_status,
     backup,
     calls,
+    certificates,
     config,
     export,
     identities,
@@ -25,6 +26,22 @@ from proxy.admin.cli import (
     usage,
     users,
 )
+from proxy.admin.cli.held import Held
+
+Commands = tuple[tuple[str, Callable[..., None]], ...]
+
+
+def of_held(kind: Held) -> Commands:
+    """What can be done with everything of that kind."""
+    return (
+        ("list", kind.listed),
+        ("show", kind.show),
+        ("update", kind.update),
+        ("suspend", kind.suspend),
+        ("resume", kind.resume),
+        ("revoke", kind.revoke),
+    )
+
 
 COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("serve", serve.serve),
@@ -50,12 +67,11 @@ KEY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
 )
 IDENTITY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("add", identities.add),
-    ("list", identities.listed),
-    ("show", identities.show),
-    ("update", identities.update),
-    ("suspend", identities.suspend),
-    ("resume", identities.resume),
-    ("revoke", identities.revoke),
+    *of_held(identities.HELD),
+)
+CERTIFICATE_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("add", certificates.add),
+    *of_held(certificates.HELD),
 )
 USER_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("create", users.create),
@@ -91,7 +107,8 @@ USAGE_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("export", export
 GROUPS = (
     ("keys", "Who may come in.", KEY_COMMANDS),
     ("identities", "Whose Ollama client may come in.", IDENTITY_COMMANDS),
-    ("users", "Whose keys, identities and tokens those are.", USER_COMMANDS),
+    ("certificates", "Who may come in with a certificate.", CERTIFICATE_COMMANDS),
+    ("users", "Whose keys, identities, certificates and tokens those are.", USER_COMMANDS),
     ("teams", "Who shares.", TEAM_COMMANDS),
     ("tokens", "What is made of the tokens of others.", TOKEN_COMMANDS),
     ("auth", "Who was let in, and why others were not.", AUTH_COMMANDS),

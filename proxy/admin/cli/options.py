@@ -75,9 +75,7 @@ def patterns(text: str) -> tuple[str, ...]:
 
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id; a whole key will do too.")]
-IdentityId = Annotated[
-    str, typer.Argument(metavar="ID", help="The identity's id; the public key in quotes will do too.")
-]
+HeldId = Annotated[str, typer.Argument(metavar="ID", help="Its id; what was added will do too.")]
 UserName = Annotated[str, typer.Argument(metavar="USER", help="The user's name.")]
 TeamName = Annotated[str, typer.Argument(metavar="TEAM", help="The team's name.")]
 

@@ -54,6 +54,8 @@ def welcome(standing: Standing, config: Path | None = None) -> None:
     say(f"Llamagate {__version__}", "bold", err=True)
     say(f"  listens on   {standing.address}", err=True)
     say(f"  forwards to  {standing.upstream}, which {answers}", err=True)
+    if standing.admin_address is not None:
+        say(f"  admin at     {standing.admin_address}", err=True)
     say(f"  keys         {standing.keys or 'none yet'}", err=True)
     say(f"  kept in      {standing.state_dir}", err=True)
     if not standing.keys:
@@ -63,10 +65,18 @@ def welcome(standing: Standing, config: Path | None = None) -> None:
         say("  Start it with `ollama serve`, or name another with --upstream URL.", err=True)
         say("  To see the gate work without any: scripts/serve --demo, or llamagate demo.", err=True)
         say("  The gate stays open and forwards as soon as Ollama answers.", err=True)
-    if standing.public:
+    if standing.readable:
         say(
             "WARNING: other machines can reach this address, and it does not speak TLS: keys and prompts can be read"
-            " on the way. Put a TLS proxy in front, or listen on 127.0.0.1.",
+            " on the way. Give it a certificate ([tls] certificate and key), name the TLS proxy in front of it in"
+            " trusted_proxies, or listen on 127.0.0.1.",
+            "bold red",
+            err=True,
+        )
+    if standing.admin_public:
+        say(
+            f"WARNING: other machines can reach {standing.admin_address}, which tells its metrics to whoever asks."
+            " Listen on 127.0.0.1, or let only your own monitoring through.",
             "bold red",
             err=True,
         )

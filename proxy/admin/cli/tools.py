@@ -31,9 +31,13 @@ class Standing:
     upstream_answers: bool
     upstream_version: str | None
     keys: int
-    public: bool
-    """Whether other machines can reach the address."""
+    readable: bool
+    """Whether other machines can reach the address, and what they send can be read on the way."""
     state_dir: Path
+    admin_address: str | None = None
+    """Of the admin listener, ``http://host:port``; None where there is none."""
+    admin_public: bool = False
+    """Whether other machines can reach that one."""
 
 
 class DemoTeller(Protocol):

@@ -89,15 +89,15 @@ def listed(ctx: typer.Context, as_json: Json = False, config: Config = None) -> 
 
 
 def show(ctx: typer.Context, user: UserName, as_json: Json = False, config: Config = None) -> None:
-    """Show what is known of a user, with their keys and identities."""
+    """Show what is known of a user, with their keys, identities and certificates."""
     tools: Tools = ctx.obj
     with told_plainly():
         person = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.user(user))
     now = tools.now()
     facts = of_user(person.user)
     if as_json:
-        keys = [of_key(key, now) for key in person.keys]
-        say_json({**facts, "keys": keys, "identities": [of_key(key, now) for key in person.identities]})
+        held = {"keys": person.keys, "identities": person.identities, "certificates": person.certificates}
+        say_json({**facts, **{name: [of_key(key, now) for key in keys] for name, keys in held.items()}})
     else:
         say_facts({**facts, "limits": in_words(person.user.limits) or None, **_proofs(person, now)})
 
@@ -159,4 +159,5 @@ def _proofs(person: Person, now: datetime) -> Mapping[str, Any]:
     return {
         "keys": [f"{key.id} ({key.state(now)})" for key in person.keys],
         "identities": [f"{key.id} ({key.state(now)})" for key in person.identities],
+        "certificates": [f"{key.id} ({key.state(now)})" for key in person.certificates],
     }

@@ -1,4 +1,4 @@
-"""What keys and identities have in common at the desk: they are issued, changed, suspended and revoked."""
+"""What keys, identities and certificates have in common: they are issued, changed, suspended and revoked."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

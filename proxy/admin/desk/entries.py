@@ -1,4 +1,4 @@
-"""What goes on record with new keys and identities: they, whose they are, and the acts that say so. No I/O."""
+"""What goes on record with new keys and their like: they, whose they are, and the acts that say so. No I/O."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -8,7 +8,7 @@ from typing import Any
 from proxy.admin.rules import Terms, details
 from proxy.auth import Act, Key, Kind, Team, User
 
-NOUNS: Mapping[Kind, str] = {Kind.API_KEY: "key", Kind.IDENTITY: "identity"}
+NOUNS: Mapping[Kind, str] = {Kind.API_KEY: "key", Kind.IDENTITY: "identity", Kind.CERTIFICATE: "certificate"}
 
 Write = Callable[[str, str, Mapping[str, Any]], Act]
 """Makes an act of its name, its subject and its details."""
@@ -18,7 +18,7 @@ _SAID = ("user", "team", "plan", "models", "expires_at", "note", "limits")
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A key or an identity that is to go on record."""
+    """A key, an identity or a certificate that is to go on record."""
 
     id: str
     digest: bytes

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy.admin.amounts import NO_LIMITS
@@ -16,6 +16,8 @@ from proxy.vocabulary import Limits
 OVERLAP = timedelta(hours=24)
 """For how long two secrets of one key work, where nothing else is said."""
 LONGEST_OVERLAP = timedelta(days=366)
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a secret ended that ends at once: whatever the clock of a gate says, it is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Keys(Credentials):
             )
         _, secret, digest = self._mint(key.id)
         act = self._act("key.rotate", f"key:{key.id}", details({"former_until": now + overlap}))
-        rotated = await self._registry.rotate(key.id, key.digest, digest, now + overlap, act)
+        until = now + overlap if overlap else LONG_AGO
+        rotated = await self._registry.rotate(key.id, key.digest, digest, until, act)
         if rotated is None:
             raise NotDone(f"Somebody else has rotated or revoked the key {key.id} at this moment. Nothing was done.")
         return Issued(rotated, secret)

@@ -23,6 +23,7 @@ class Person:
     user: User
     keys: tuple[Key, ...] = ()
     identities: tuple[Key, ...] = ()
+    certificates: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class People(Clerk):
             user,
             tuple(key for key in theirs if key.kind is Kind.API_KEY),
             tuple(key for key in theirs if key.kind is Kind.IDENTITY),
+            tuple(key for key in theirs if key.kind is Kind.CERTIFICATE),
         )
 
     async def update_user(self, shown: str, told: Mapping[str, Any]) -> User:
@@ -118,7 +120,7 @@ class People(Clerk):
         return await self._change_team(team, "update", changed, changed_details(told, changed))
 
     async def suspend_team(self, shown: str) -> Team:
-        """As ``suspend_user``, of all who are in it."""
+        """As ``suspend_user``, of every key and token that is of this team; what its users have besides goes on."""
         wanted = team_name(shown)
         teams = {team.name: team for team in await self.teams()}
         team = teams.get(wanted, Team(wanted, self._now()))

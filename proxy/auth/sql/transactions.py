@@ -83,7 +83,7 @@ async def changing(engine: AsyncEngine) -> AsyncIterator[Change]:
 def _failing() -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError, ValueError) as error:  # The last of a row that is not as anybody wrote it here.
         raise StorageFailed from error
 
 

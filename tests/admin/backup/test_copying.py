@@ -275,7 +275,7 @@ async def test_a_backup_of_a_gate_that_had_only_keys_has_whom_they_name(
         registry = SqlRegistry(new.engine)
         await registry.record(ACT)
 
-        assert [User("alice", NOON, "lab", "default")] == await registry.users()
+        assert [User("alice", NOON)] == await registry.users()
         assert [Team("lab", NOON)] == await registry.teams()
         assert [1] == [act.number for act in await registry.acts()]
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import typer
 
-from proxy.admin.cli import identities, keys, teams, users
+from proxy.admin.cli import certificates, identities, keys, teams, users
 from proxy.admin.cli.options import Said, Told, Until, changes, count, lifetime, new_terms, patterns, said, time, until
 
 
@@ -38,7 +38,8 @@ def test_only_what_was_told_is_a_change() -> None:
         keys.create,
         keys.update,
         identities.add,
-        identities.update,
+        certificates.add,
+        certificates.HELD.update,
         users.create,
         users.update,
         teams.create,

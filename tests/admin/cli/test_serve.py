@@ -47,11 +47,11 @@ def test_without_an_ollama_it_says_what_to_do_and_goes_on(type_in: Type, tools: 
 
 
 def test_a_public_address_is_warned_of(type_in: Type, tools: FakeTools) -> None:
-    tools.stands = replace(STANDING, public=True)
+    tools.stands = replace(STANDING, readable=True)
     warnings = [line for line in type_in("serve").stderr.splitlines() if line.startswith("WARNING")]
 
     assert 1 == len(warnings)
-    assert "TLS" in warnings[0]
+    assert [] == [words for words in ("TLS", "[tls]", "trusted_proxies", "127.0.0.1") if words not in warnings[0]]
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,16 @@ def test_a_demo_is_told_in_order_and_safely(type_in: Type) -> None:
     assert -1 not in places
     assert sorted(places) == places
     assert "\x1b" not in printed
+
+
+def test_an_admin_listener_is_told_and_warned_of_where_others_reach_it(type_in: Type, tools: FakeTools) -> None:
+    tools.stands = replace(STANDING, admin_address="http://127.0.0.1:11436")
+    here = type_in("serve").stderr
+    tools.stands = replace(STANDING, admin_address="http://10.0.0.1:11436", admin_public=True)
+    there = type_in("serve").stderr
+
+    assert "admin at     http://127.0.0.1:11436" in here
+    assert "WARNING" not in here
+    assert ["WARNING: other machines can reach http://10.0.0.1:11436"] == [
+        line.partition(",")[0] for line in there.splitlines() if line.startswith("WARNING")
+    ]

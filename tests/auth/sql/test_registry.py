@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proxy.auth import Act, Denial, Key, Taken, Team, User
-from proxy.auth.sql import SqlRegistry
+from proxy.auth.sql import SqlRegistry, tables
 from proxy.errors import StorageFailed
 from proxy.schema import database
 from proxy.vocabulary import Limits
@@ -166,3 +166,15 @@ async def test_many_gates_can_tell_at_once_when_the_same_keys_were_used(engine: 
     expected = (NOON + timedelta(seconds=7), NOON + timedelta(seconds=6))
     assert {expected} == {(key.last_used_at, key.former_used_at) for key in await store.keys()}
     assert ["k7"] == [key.id for key in await store.keys() if key.note == "x"]
+
+
+@pytest.mark.parametrize("spoilt", [{"details": "{"}, {"at": "soon"}])
+async def test_an_act_that_somebody_has_spoilt_is_our_own_fault_and_no_accident(
+    engine: AsyncEngine, spoilt: dict[str, str]
+) -> None:
+    """What follows the trail has to go on, and to say that it hears nothing."""
+    await SqlRegistry(engine).record(ACT)
+    async with engine.begin() as connection:
+        await connection.execute(update(tables.acts).values(spoilt))
+    with pytest.raises(StorageFailed):
+        await SqlRegistry(engine).acts()
