@@ -63,31 +63,32 @@ async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line
     shown, is_told, held = _Shown(answer, ask, meter, client, line, border), False, b""
     has_counts = False
     try:
-        async for piece in answer.pieces():
-            more = meter.feed(piece)
-            if border is None:
-                more, held = held, more  # The last of it is for when the ledger knows.
-            elif meter.complete and not meter.failed and not is_told:
-                is_told = True
-                await line.tells_all(answer.status, len(more))
-            elif not has_counts and not is_told and meter.usage.exact:
-                has_counts = True  # Some tell what it cost before they say that this was all.
-                await line.tells(answer.status)
-            if more:
-                await shown.show(more)
-            line.told_all = border is not None and meter.complete and not meter.failed
-        rest = held + meter.end()
-        line.prompt_cut = _is_cut(answer, line)
-        if meter.complete and not meter.failed and not is_told:
-            await line.tells_all(answer.status, len(rest))
-        if rest or meter.complete:
-            await shown.show(rest)
-        line.told_all = meter.complete and not meter.failed  # Last words after an error make nothing good.
-        if meter.failed:
-            raise BackendBrokeOff
-        if not meter.complete:
-            raise Truncated
-        await client.end()
+        async with line.stoppable():
+            async for piece in answer.pieces():
+                more = meter.feed(piece)
+                if border is None:
+                    more, held = held, more  # The last of it is for when the ledger knows.
+                elif meter.complete and not meter.failed and not is_told:
+                    is_told = True
+                    await line.tells_all(answer.status, len(more))
+                elif not has_counts and not is_told and meter.usage.exact:
+                    has_counts = True  # Some tell what it cost before they say that this was all.
+                    await line.tells(answer.status)
+                if more:
+                    await shown.show(more)
+                line.told_all = border is not None and meter.complete and not meter.failed
+            rest = held + meter.end()
+            line.prompt_cut = _is_cut(answer, line)
+            if meter.complete and not meter.failed and not is_told:
+                await line.tells_all(answer.status, len(rest))
+            if rest or meter.complete:
+                await shown.show(rest)
+            line.told_all = meter.complete and not meter.failed  # Last words after an error make nothing good.
+            if meter.failed:
+                raise BackendBrokeOff
+            if not meter.complete:
+                raise Truncated
+            await client.end()
     except GateError as error:
         line.failure = error
         if isinstance(error, ClientGone):

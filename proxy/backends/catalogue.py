@@ -33,6 +33,8 @@ class Catalogue(Generic[Key, Value]):
         self._expired = False
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
+        self.answers: bool | None = None
+        """Whether the backend did when it was asked last; None where it never was."""
 
     async def holding(self, key: Key | None) -> Mapping[Key, Value]:
         """All that is known, looked up anew if the key is not in it; without a key, only if it has expired.
@@ -81,7 +83,7 @@ class Catalogue(Generic[Key, Value]):
     def _asked(self, task: asyncio.Task[None]) -> None:
         self._asking = None
         if not task.cancelled():
-            task.exception()  # Looked at, so that a failure that nobody waits for any more is no warning.
+            self.answers = task.exception() is None  # Looked at, so that a failure nobody waits for is no warning.
 
     async def keep_fresh(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Refresh for ever; a backend that is down is asked again like any other."""

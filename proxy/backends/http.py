@@ -5,7 +5,10 @@ sent twice. A body goes with its length, never in chunks, for only then does Oll
 """
 
 import asyncio
+import errno
+import io
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,9 +17,17 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from proxy.backends import trouble
+from proxy.backends import heads, sockets, trouble
 from proxy.backends.headers import forwarded
-from proxy.errors import BackendBrokeOff, BackendDown, BackendFailed, BackendSilent, ClientGone, GateError
+from proxy.errors import (
+    BackendBrokeOff,
+    BackendDown,
+    BackendFailed,
+    BackendSilent,
+    ClientGone,
+    GateError,
+    GateStopping,
+)
 from proxy.vocabulary import Ask, Backend, Upload
 
 GOOD = (200, 201)
@@ -26,6 +37,10 @@ Ollama must not be made to wait: if it is left while it does, the model's slot m
 taken once more before closing."""
 DRAIN_SECONDS = 0.5
 QUIET_SECONDS = 0.01
+MOST_AT_ONCE = 16 * 1024
+"""Bytes of an answer that are looked at before anybody else has a turn: as many line ends take some 20 ms."""
+LONGEST_AT_ONCE = 512 * 1024
+"""Bytes of a request that are written without waiting until the backend takes them."""
 LONGEST_LIST = 16 * 1024 * 1024
 LOOKING = {"Accept-Encoding": "identity", "User-Agent": "llamagate-catalogue"}
 """The gate's own looks at what is installed can be told from its callers' questions."""
@@ -45,20 +60,25 @@ class Patience:
 class HttpAnswer:
     """A good answer whose body is still on the wire."""
 
-    def __init__(self, response: aiohttp.ClientResponse, idle: float, context_length: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        headers: Mapping[str, str],
+        idle: float,
+        context_length: Callable[[], int | None],
+    ) -> None:
         self.status = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self.headers = headers
         self.context_length = context_length
         self._response = response
         self._idle = idle
-        _mind_the_end(response)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         content = self._response.content
         while True:
             try:
                 async with asyncio.timeout(self._idle):
-                    piece = await content.readany()
+                    piece = await content.read(MOST_AT_ONCE)
             except TimeoutError as error:
                 raise BackendSilent from error
             except (aiohttp.ClientError, OSError) as error:
@@ -66,6 +86,38 @@ class HttpAnswer:
             if not piece:
                 return
             yield piece
+            if len(piece) == MOST_AT_ONCE:
+                await asyncio.sleep(0)  # There may be megabytes more, and nothing else that waits for anything.
+
+
+def _once() -> aiohttp.ClientMiddlewareType:
+    """For one request: aiohttp would send a GET, a HEAD or a DELETE again where the connection ends before an answer.
+
+    That is for stale connections, and ours are new: who hung up may be at work on it, or mean it.
+    """
+    is_asked = False
+
+    async def ask(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        nonlocal is_asked
+        if is_asked:
+            raise aiohttp.ClientConnectionError("the connection ended before an answer")
+        is_asked = True
+        return await send(request)
+
+    return ask
+
+
+def _whole(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body as aiohttp is to send it: a long one in pieces, for a backend that does not take them."""
+    return io.BytesIO(body) if body is not None and len(body) > LONGEST_AT_ONCE else body
+
+
+def _understood(response: aiohttp.ClientResponse) -> heads.Head:
+    """The head as it came, and whoever reads the body hears of its end. Raises BackendFailed."""
+    _mind_the_end(response)
+    version = response.version or aiohttp.HttpVersion(0, 9)
+    reason = (response.reason or "").encode("utf-8", "surrogateescape")
+    return heads.understood((version.major, version.minor), reason, response.raw_headers)
 
 
 def _mind_the_end(response: aiohttp.ClientResponse) -> None:
@@ -93,7 +145,7 @@ class HttpBackend:
         self._backend = backend
         self._patience = patience
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            connector=aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=sockets.watched(patience.idle)),
             cookie_jar=aiohttp.DummyCookieJar(),  # What is set for one user must not go with another's call.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect),
             auto_decompress=False,
@@ -110,16 +162,23 @@ class HttpBackend:
         self, ask: Ask, upload: Upload | None, context_length: Callable[[], int | None]
     ) -> AsyncIterator[HttpAnswer]:
         """Ask, and wait for the head of a good answer. Leaving takes what has come and closes the connection."""
-        response = await self._head(ask, upload)
+        opened: list[socket.socket] = []
         try:
-            if response.status not in GOOD:
-                raise trouble.refusal(response.status, await self._error_body(response))
-            yield HttpAnswer(response, self._patience.idle, context_length)
-        except (ClientGone, asyncio.CancelledError):
-            await _undisturbed(asyncio.create_task(_drained(response)))
-            raise
+            with sockets.noted(opened):
+                response = await self._head(ask, upload)
+            try:
+                head = _understood(response)
+                if response.status not in GOOD:
+                    raise trouble.refusal(response.status, await self._error_body(response))
+                said = heads.passed_on(head, ask.endpoint)
+                yield HttpAnswer(response, said, self._patience.idle, context_length)
+            except (ClientGone, GateStopping, asyncio.CancelledError):
+                await _undisturbed(asyncio.create_task(_drained(response)))
+                raise
+            finally:
+                response.close()
         finally:
-            response.close()
+            sockets.cut(opened)
 
     async def _head(self, ask: Ask, upload: Upload | None) -> aiohttp.ClientResponse:
         url = URL(self._backend.url + ask.path, encoded=True)  # As it stands: aiohttp would resolve dots in it.
@@ -131,9 +190,10 @@ class HttpBackend:
                 return await self._session.request(
                     ask.endpoint.method,
                     url,
-                    data=ask.body if upload is None else self._passed_on(upload, waiting),
+                    data=_whole(ask.body) if upload is None else self._passed_on(upload, waiting),
                     headers=headers,
                     allow_redirects=False,
+                    middlewares=(_once(),),
                 )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise BackendDown from error
@@ -142,6 +202,8 @@ class HttpBackend:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(cause := error.__cause__, GateError):
                 raise cause from error  # The upload was refused while it went on.
+            if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+                raise BackendSilent from error  # It was there, and is gone without a word.
             raise BackendFailed from error
 
     async def _passed_on(self, upload: Upload, waiting: asyncio.Timeout) -> AsyncIterator[bytes]:
@@ -159,14 +221,15 @@ class HttpBackend:
                     read += piece
         except (aiohttp.ClientError, OSError, TimeoutError):
             pass  # What came of it will do.
-        return bytes(read)
+        return bytes(read[: trouble.MOST_BYTES])
 
     async def told(self, path: str) -> Mapping[str, Any]:
         """The JSON object at one of Ollama's own lists. Raises BackendFailed."""
         url = URL(self._backend.url + path, encoded=True)
         try:
-            looking = self._session.get(url, headers=LOOKING, allow_redirects=False)
+            looking = self._session.get(url, headers=LOOKING, allow_redirects=False, middlewares=(_once(),))
             async with asyncio.timeout(self._patience.connect), looking as said:
+                _understood(said)
                 if said.status != 200:
                     raise BackendFailed
                 read = bytearray()

@@ -38,6 +38,11 @@ class OneBackend(Generic[Name, Installed]):
                 if ask.endpoint.risk is Risk.MANAGE:
                     self._tags.expire()
 
+    @property
+    def answers(self) -> bool | None:
+        """Whether the backend did when it was asked last for its models; None where it never was."""
+        return self._tags.answers
+
     async def version(self) -> str | None:
         """What the backend says it is; None where it does not answer."""
         try:
