@@ -31,6 +31,7 @@ GateError
 ├── StorageFailed               503  our own database's fault
 ├── LedgerFull                  503  there is no room for another line
 ├── Died                        500  the gate itself, under a call
+├── GateStopping                503  the gate is being stopped, and waits for this call no longer
 ├── StoreFailed                 503  that of what counts the limits
 └── Misconfigured               the owner's fault, told at the command line
 """
@@ -381,6 +382,18 @@ class Died(GateError):
 
     code = "gate_died"
     default = "The gate died under this call."
+
+
+class GateStopping(GateError):
+    """Whoever asks again finds the gate that takes this one's place."""
+
+    status = 503
+    code = "gate_stopping"
+    default = "The gate is being stopped. Try again shortly."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "5"}
 
 
 class StoreFailed(GateError):

@@ -270,7 +270,8 @@ class Caller:
 
     user: str
     key_id: str
-    """Of an API key or an Ollama identity its id on record; of a token one that its issuer and subject always have."""
+    """Of an API key, an Ollama identity or a certificate its id on record; of a token one that its issuer and subject
+    always have."""
     plan: Plan
     team: str | None = None
     models: tuple[str, ...] | None = None
@@ -321,6 +322,8 @@ class Carrier(enum.StrEnum):
     """``Authorization`` without a scheme: a request that Ollama's own client has signed."""
     PATH = "path"
     """``/k/KEY`` before the route, for clients that take nothing but a URL."""
+    CERTIFICATE = "certificate"
+    """A certificate of its own that the client has shown while it connected; its text is the SHA-256 in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,19 +117,6 @@ async def upstream() -> AsyncIterator[RecordingUpstream]:
         yield upstream
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file at the newest schema, to be copied: to migrate takes longer than most tests do."""
-    folder = tmp_path_factory.mktemp("migrated")
-
-    async def migrate() -> None:
-        async with records(Settings(state_dir=folder)):
-            pass
-
-    asyncio.run(migrate())
-    return folder / "llamagate.db"
-
-
 @pytest.fixture
 async def open_gate(
     upstream: RecordingUpstream, tmp_path: Path, migrated: Path, caplog: pytest.LogCaptureFixture

@@ -24,6 +24,7 @@ README = (ROOT / "README.md").read_text()
 CODE = set(re.findall(r"`[^`\n]+`", README))
 SETTINGS = (ROOT / "docs/settings.md").read_text()
 SIGNED_TOKENS = (ROOT / "docs/signed-tokens.md").read_text()
+TLS = (ROOT / "docs/tls.md").read_text()
 
 
 def told(text: str) -> Loaded:
@@ -101,8 +102,16 @@ def test_every_setting_of_an_issuer_is_told_with_its_default_and_its_meaning() -
     assert expected == table(SETTINGS, "Issuers")
 
 
+def test_every_setting_of_the_door_is_told_with_its_default_and_its_meaning() -> None:
+    assert rows("door") == table(SETTINGS, "The door")
+
+
+def test_every_setting_of_tls_is_told_with_its_default_and_its_meaning() -> None:
+    assert rows("tls") == table(SETTINGS, "TLS")
+
+
 def test_no_setting_is_left_out() -> None:
-    assert {"", "plans", "ledger", "elsewhere", "auth"} == {above for above, _ in settings()}
+    assert {"", "door", "plans", "ledger", "elsewhere", "auth", "tls"} == {above for above, _ in settings()}
 
 
 def test_every_knob_is_told_with_its_default_and_its_rules() -> None:
@@ -136,7 +145,9 @@ def test_every_file_of_a_secret_is_told() -> None:
     assert set() == {name for name in keys.twins() if f"`{name}`" not in SETTINGS}
 
 
-@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", README + SETTINGS + SIGNED_TOKENS, re.DOTALL))
+@pytest.mark.parametrize(
+    "example", re.findall(r"```toml\n(.*?)```", README + SETTINGS + SIGNED_TOKENS + TLS, re.DOTALL)
+)
 def test_every_configuration_in_the_docs_is_a_good_one(example: str) -> None:
     assert told(example).settings.plans.keys() >= tomllib.loads(example).get("plans", {}).keys()
 

@@ -65,4 +65,4 @@ async def _tour(settings: Settings, told: DemoTeller, stay: bool) -> None:
         told.paste(tour.to_go_on(address, key))
         if stay:
             with heeding_signals() as stop:
-                await stop.wait()
+                await stop.asked.wait()

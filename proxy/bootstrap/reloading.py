@@ -25,18 +25,25 @@ class Reloading:
         plans: dict[str, Plan],
         trust: Callable[[Sequence[Issuer]], None],
         again: Callable[[], Loaded],
+        renew: Callable[[], None] | None = None,
     ) -> None:
-        """``plans`` is what the gate looks in at every call; ``trust`` takes whose tokens are believed from now on."""
+        """``plans`` is what the gate looks in at every call; ``trust`` takes whose tokens are believed from now on.
+
+        ``renew`` takes what the files of certificates hold now; it raises Misconfigured where that is not good.
+        """
         self._settings = settings
         self._plans = plans
         self._trust = trust
         self._again = again
+        self._renew = renew
         self._log = logging.getLogger("proxy.config")
 
     def __call__(self) -> Reloaded:
         try:
             told = self._again().settings
             trusted = issuers(told)
+            if self._renew is not None:
+                self._renew()
         except Mistakes as error:
             self._log.error("reload_refused", extra={"mistakes": [str(mistake) for mistake in error.mistakes]})
             return Reloaded(mistakes=error.mistakes)

@@ -1,6 +1,7 @@
 """Implements ``admin.cli.tools.Tools`` with the real things."""
 
 import asyncio
+import logging
 import os
 import pwd
 import signal
@@ -8,8 +9,9 @@ import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ from proxy.bootstrap.reloading import Reloading
 from proxy.bootstrap.signals import heeding_signals
 from proxy.bootstrap.storage import make_ready, records
 from proxy.config import files
+from proxy.config.layers import CREDENTIALS_DIRECTORY
 from proxy.config.load import Loaded, load
 from proxy.config.settings import Settings
+from proxy.errors import GateError
 from proxy.ledger.bookkeeping import close_all
 from proxy.policy.models import canonical_pattern
 from proxy.schema import database
@@ -42,6 +46,8 @@ class Workshop:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self._exposed: set[str] = set()
+        """Files of secrets that others may read, where the modes are not the owner's to choose."""
 
     def now(self) -> datetime:
         return clocks.now()
@@ -53,7 +59,11 @@ class Workshop:
             file=None if file is None else str(file),
             environment=self._environment,
             flags=flags,
-            read_secret=files.read_secret,
+            read_secret=partial(
+                files.read_secret,
+                credentials=self._environment.get(CREDENTIALS_DIRECTORY, ""),
+                exposed=self._exposed.add,
+            ),
             check_pattern=canonical_pattern,
         )
 
@@ -65,14 +75,16 @@ class Workshop:
     async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
         pretty = sys.stdout.isatty() if settings.log_format == "auto" else settings.log_format == "pretty"
         logs.configure(pretty=pretty, level=settings.log_level)
+        for file in sorted(self._exposed):
+            logging.getLogger("proxy.config").warning("secret_open_to_others", extra={"file": file})
         with heeding_signals() as stop:  # From before the first call on: a call must not die with its line unwritten.
             async with (
                 records(settings) as kept,
-                gate(settings, kept, [logs.CallLog()]) as opened,
+                gate(settings, kept, [logs.CallLog()], stop.hastened) as opened,
                 _asked_by_its_owner(settings, opened, again),
             ):
                 started(opened.standing)
-                await stop.wait()
+                await stop.asked.wait()
 
     async def reload(self, settings: Settings) -> reloading.Reloaded:
         return await reloading.reload(control.path_in(settings.state_dir))
@@ -148,7 +160,8 @@ def _home(settings: Settings) -> copying.Home:
 @asynccontextmanager
 async def _asked_by_its_owner(settings: Settings, opened: Opened, again: Callable[[], Loaded]) -> AsyncIterator[None]:
     """The gate answers at its control socket, and takes SIGHUP for the wish to read its configuration again."""
-    reload = Reloading(settings, opened.plans, opened.who.tokens.replace, again)
+    renew = opened.tls.again if opened.tls else None
+    reload = Reloading(settings, opened.plans, opened.who.tokens.replace, again, renew)
 
     async def reloaded(_: Mapping[str, object]) -> Mapping[str, object]:
         return reloading.told(reload())
@@ -159,8 +172,13 @@ async def _asked_by_its_owner(settings: Settings, opened: Opened, again: Callabl
         **proofs.handlers(opened.who),
         "reload": reloaded,
     }
+
+    def hang_up() -> None:
+        with suppress(GateError):  # It is in the log by then, and there is nobody else to tell.
+            reload()
+
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         async with control.Control(control.path_in(settings.state_dir), handlers).listening():
             yield

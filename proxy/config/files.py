@@ -1,13 +1,20 @@
 """The files that tell us what to be: which one it is, and its text. Only this module of the folder touches a disk."""
 
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import platformdirs
 
+from proxy.config.layers import Exposed
 from proxy.config.load import Mistake, Mistakes
 
 NAME = "llamagate.toml"
+CREDENTIALS = ("/run/credentials",)
+"""Where systemd puts those of services."""
+MOUNTS = ("/run/secrets", "/var/run/secrets")
+"""Where Docker and Kubernetes put theirs."""
 
 
 def find(
@@ -37,9 +44,27 @@ def read(path: Path) -> str:
         raise Mistakes([Mistake(str(path), "all of it", problem, "a file that the gate may read")]) from None
 
 
-def read_secret(path: str) -> str:
-    """For ``load``: OSError and UnicodeDecodeError are its to explain."""
-    return Path(path).expanduser().read_text("utf-8-sig")
+def read_secret(path: str, *, credentials: str = "", exposed: Callable[[str], None] = lambda _: None) -> str:
+    """What the file of a secret holds. Raises Exposed where others may read it; OSError and UnicodeDecodeError are the
+    caller's to explain.
+
+    Below ``credentials`` and ``CREDENTIALS`` the service manager sets the modes, and keeps others out of the directory.
+    Below ``MOUNTS`` a container's engine sets them and often lets everybody in the container read: ``exposed`` is told.
+    """
+    file = Path(path).expanduser()
+    with file.open(encoding="utf-8-sig") as opened:
+        about = os.fstat(opened.fileno())
+        if stat.S_ISREG(about.st_mode) and about.st_mode & 0o077:
+            real = file.resolve()
+            if _is_below(real, MOUNTS):
+                exposed(path)
+            elif not _is_below(real, (*CREDENTIALS, *filter(None, [credentials]))):
+                raise Exposed(path, stat.S_IMODE(about.st_mode))
+        return opened.read()
+
+
+def _is_below(file: Path, folders: Iterable[str]) -> bool:
+    return any(Path(folder).resolve() in file.parents for folder in folders)
 
 
 def _there(path: Path, where: str, key: str, is_file: Callable[[Path], bool]) -> Path:

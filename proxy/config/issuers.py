@@ -30,6 +30,8 @@ SIGNED = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384"
 """By a private key that only the issuer has (RFC 7518 §3.3 to 3.5, RFC 8037)."""
 SHARED: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
 """By a secret that the gate has too, and how many bytes it needs (RFC 7518 §3.2)."""
+SOURCES = ("jwks_url", "key_file", "secret", "secret_file")
+"""Where an issuer's keys may come from, besides OIDC discovery."""
 MOST_NAMES = 1000
 
 IssuerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[_-][a-z0-9]+)*$", max_length=32)]
@@ -234,7 +236,7 @@ class IssuerSettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        told = [name for name in ("jwks_url", "key_file", "secret", "secret_file") if getattr(self, name) is not None]
+        told = [name for name in SOURCES if getattr(self, name) is not None]
         if len(told) > 1:
             raise OneSource(f"has {' and '.join(told)}, and its keys can come from one place only")
         is_shared = self.algorithms[0] in SHARED

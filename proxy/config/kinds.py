@@ -14,6 +14,10 @@ from proxy.config import written
 _DIGITS = re.compile("[0-9]{1,18}")
 # Names that begin small are no zones but files beside them: the machine's own, leap seconds, the zones with them.
 _ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+_GUESSES = (
+    *("changeme", "changeit", "changethis", "replaceme", "placeholder", "example", "password", "passwd", "passw0rd"),
+    *("secret", "yourpassword", "yoursecret", "mypassword", "todo", "redacted"),
+)
 _PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "example", "password", "secret", "your-", "your_")
 
 
@@ -62,6 +66,12 @@ def whole(most: int) -> BeforeValidator:
 
 def is_placeholder(secret: str) -> bool:
     return any(word in secret.lower() for word in _PLACEHOLDERS)
+
+
+def is_guessable(password: str) -> bool:
+    """Whether a password is one of those that stand in examples. It may hold such a word, and it may be short."""
+    bare = password.lower().strip("<>[]{}$*_-. ")
+    return bare.replace("_", "").replace("-", "") in _GUESSES or (bool(password) and set(password.lower()) <= set("x*"))
 
 
 def _time_zone(name: str) -> str:

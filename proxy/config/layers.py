@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,12 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
 from proxy.config import keys
+from proxy.config.issuers import SOURCES
 from proxy.config.settings import Settings
 from proxy.errors import Misconfigured
 
+CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
+"""What systemd calls it (systemd.exec(5))."""
 _NOT_SETTINGS = {"LLAMAGATE_CONFIG", "LLAMAGATE_VENV"}
 _LINE = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 # Kubernetes tells every pod of a Service called llamagate in these; nobody wrote them, so nobody mistook them.
@@ -40,6 +43,14 @@ class Mistakes(Misconfigured):
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class Exposed(Misconfigured):
+    """Others may read the file of a secret."""
+
+    def __init__(self, file: str, mode: int) -> None:
+        self.mode = mode
+        super().__init__(f"{file} may be read by others (mode {mode:04o}): chmod 600 {file}")
 
 
 class Layer(PydanticBaseSettingsSource):
@@ -127,11 +138,56 @@ class SecretFiles(Layer):
                 continue
             try:
                 self.tell((key,), name, read_secret(file).strip())
+            except Exposed as error:
+                self.mistake(
+                    name, f"names {file!r}, which others may read (mode {error.mode:04o})", f"chmod 600 {file}"
+                )
             except UnicodeDecodeError:
                 self.mistake(name, f"names {file!r}, which is not text", "a file that holds only the secret")
             except OSError as error:
                 problem = f"names {file!r}, which cannot be read: {error.strerror or 'no reason given'}"
                 self.mistake(name, problem, "a file that the gate may read")
+
+
+class Credentials(Layer):
+    """The secrets that systemd hands to a service (``LoadCredential=``), each in a file named as its setting.
+
+    They tell only what none of the ``others`` does.
+    """
+
+    where = "systemd credential"
+
+    def __init__(
+        self, environment: Mapping[str, str], read_secret: Callable[[str], str], others: Sequence[Layer]
+    ) -> None:
+        super().__init__()
+        folder = environment.get(CREDENTIALS_DIRECTORY)
+        if not folder:
+            return
+        for path, instead in _secrets(others):
+            name = keys.dotted(path)
+            if any(layer.tells((*path[:-1], one)) for layer in others for one in instead):
+                continue
+            try:
+                self.tell(path, name, read_secret(f"{folder}/{name}").strip())
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except Exposed as error:
+                self.mistake(name, f"may be read by others (mode {error.mode:04o})", "chmod 600 it")
+            except UnicodeDecodeError:
+                self.mistake(name, "is not text", "a credential that holds only the secret")
+            except OSError as error:
+                problem = f"cannot be read: {error.strerror or 'no reason given'}"
+                self.mistake(name, problem, "a credential that the gate may read")
+
+
+def _secrets(layers: Sequence[Layer]) -> Iterator[tuple[keys.Path, tuple[str, ...]]]:
+    """The path of each setting that is a secret, and what else may be told in its place."""
+    for key in keys.SECRETS:
+        yield (key,), (key,)
+    issuers = (layer.told.get("issuers") for layer in layers)
+    for name in sorted({name for told in issuers if isinstance(told, dict) for name in told}):
+        yield ("issuers", name, "secret"), SOURCES
 
 
 class File(Layer):

@@ -13,26 +13,29 @@ from pydantic_settings import PydanticBaseSettingsSource
 from proxy.config import keys, written
 from proxy.config.issuers import OneSource, OpenWire
 from proxy.config.kinds import listed
-from proxy.config.layers import Environment, File, Flags, Layer, Mistake, Mistakes, SecretFiles
+from proxy.config.layers import Credentials, Environment, File, Flags, Layer, Mistake, Mistakes, SecretFiles
 from proxy.config.ledger import FOREVER
 from proxy.config.limits import NeedsRate
 from proxy.config.plans import NeedsOwner, setting_as_written
 from proxy.config.redis_url import OpenToAll
-from proxy.config.settings import AsksItself, NoSuchPlan, Settings
+from proxy.config.settings import AsksItself, NobodyTrusted, NoSuchPlan, Settings
+from proxy.config.tls import HalfOfTls
 from proxy.vocabulary import Setting
 
 __all__ = ["Loaded", "Mistake", "Mistakes", "as_written", "effective", "load"]
 
-_SIZES = ("max_body", "max_size", "spool")
+_SIZES = ("body_rate", "max_body", "max_size", "spool")
 _LENGTHS_OF_KEEPING = ("keep", "usage_log_keep")
 _OWNERS_OF_NAMES = {"issuers": "an issuer"}
 _CURES: Mapping[type, str] = {
     OpenWire: "https://, or insecure = true for this issuer if nobody else can reach the wire",
     OneSource: "one of jwks_url, key_file, secret and secret_file, or none of them for OIDC discovery",
+    NobodyTrusted: "proxy_protocol = false, or the addresses of the proxies in trusted_proxies",
     NoSuchPlan: "a plan that is described under [plans], or default",
     AsksItself: "another host or port than that of listen",
     NeedsOwner: "leave them out, or say owner = true in this plan if its keys are only for the owner of the box",
     NeedsRate: "say both, or leave the burst out",
+    HalfOfTls: "certificate and key together, client_authorities with them, and client_required with all three",
     OpenToAll: "rediss://, or a password of 8 characters or more that nobody guesses; "
     "redis_insecure = true if only gates can reach it",
 }
@@ -57,11 +60,18 @@ def load(
     read_secret: Callable[[str], str],
     check_pattern: Callable[[str], str] = str,
 ) -> Loaded:
-    """Flags go before the environment, that before secret files, those before the file. Raises ``Mistakes``.
+    """Flags go before the environment, that before secret files, those before the file, and that before systemd's
+    credentials. Raises ``Mistakes``.
 
     ``check_pattern`` gives the canonical form of a model pattern or raises ValueError.
     """
-    layers = (Flags(flags), Environment(environment), SecretFiles(environment, read_secret), File(text, file))
+    layers: tuple[Layer, ...] = (
+        Flags(flags),
+        Environment(environment),
+        SecretFiles(environment, read_secret),
+        File(text, file),
+    )
+    layers = (*layers, Credentials(environment, read_secret, layers))
     mistakes = [mistake for layer in layers for mistake in layer.mistakes]
 
     class Told(Settings):

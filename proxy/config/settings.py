@@ -4,9 +4,10 @@ But for the time zones of the machine, which only it can tell.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 from pydantic import (
@@ -20,15 +21,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from proxy.config.addresses import host_and_port, is_loopback, is_unspecified
+from proxy.config.addresses import Network, host_and_port, is_loopback, is_unspecified, network
 from proxy.config.auth import AuthSettings
+from proxy.config.door import DoorSettings
 from proxy.config.issuers import IssuerName, IssuerSettings
-from proxy.config.kinds import Octets, Seconds, TimeZone, is_placeholder, listed, lower, whole
+from proxy.config.kinds import Octets, Seconds, TimeZone, is_guessable, is_placeholder, listed, lower, whole
 from proxy.config.ledger import LedgerSettings
 from proxy.config.limits import EverybodySettings
 from proxy.config.plans import PlanSettings
 from proxy.config.prices import ElsewhereSettings, PriceSettings
 from proxy.config.redis_url import OpenToAll, is_open_to_all, redis_address
+from proxy.config.tls import TlsSettings
 from proxy.vocabulary import Plan, RedisAddress
 
 DEFAULT_PLAN = "default"
@@ -46,6 +49,10 @@ class AsksItself(ValueError):
     """The gate was told to stand in front of itself."""
 
 
+class NobodyTrusted(ValueError):
+    """Something was told that only a trusted proxy can do."""
+
+
 class NoSuchPlan(ValueError):
     """A plan was named that nobody has described."""
 
@@ -60,6 +67,12 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
         if not _ORIGIN.fullmatch(origin):
             raise ValueError("should hold origins as browsers say them, scheme://host or scheme://host:port, or *")
     return origins
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        network(text)
+    return texts
 
 
 def _upstream(text: str) -> str:
@@ -94,7 +107,18 @@ def _database_url(secret: SecretStr) -> SecretStr:
             raise ValueError("should name a file after sqlite:///")
     elif not rest.strip("/"):
         raise ValueError("should name a host and a database after postgresql://")
+    elif any(map(is_guessable, _passwords(rest))):
+        raise ValueError("has a placeholder for a password, which anyone could guess")
     return secret
+
+
+def _passwords(rest: str) -> Iterator[str]:
+    """Those in what stands after a database's ``scheme://``: before the host, and in the query."""
+    place, _, query = rest.partition("?")
+    before, at, _ = place.partition("/")[0].rpartition("@")
+    if at:
+        yield unquote(before.partition(":")[2])
+    yield from (value for name, value in parse_qsl(query) if name == "password")
 
 
 def _pepper(secret: SecretStr) -> SecretStr:
@@ -123,6 +147,11 @@ class Settings(BaseSettings):
 
     listen: Annotated[str, AfterValidator(_listen)] = Field(
         default="127.0.0.1:11435", description="Where the gate listens.", examples=["127.0.0.1:11435", "[::1]:11435"]
+    )
+    admin_listen: Annotated[str, AfterValidator(_listen)] | None = Field(
+        default=None,
+        description="Where readiness and metrics are told to whoever asks; without it, nowhere.",
+        examples=["127.0.0.1:11436"],
     )
     upstream: Annotated[str, AfterValidator(_upstream)] = Field(
         default="http://127.0.0.1:11434", description="The Ollama behind the gate.", examples=["http://127.0.0.1:11434"]
@@ -172,6 +201,13 @@ class Settings(BaseSettings):
     drain_timeout: Seconds = Field(
         default=30.0, ge=0, description="How long calls may go on after the gate was told to stop.", examples=["30s"]
     )
+    drain_delay: Seconds = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="How long the gate goes on as before, and says that it is not ready, once it was told to stop.",
+        examples=["5s"],
+    )
     failed_attempts_per_minute: Annotated[int, whole(1_000_000)] = Field(
         default=60,
         description="How many calls without a valid key one address may make in a minute before it is told to wait.",
@@ -181,6 +217,11 @@ class Settings(BaseSettings):
         default=(),
         description="The web pages that may ask from a browser, by scheme, host and port; * is any page.",
         examples=[["https://chat.example.org"]],
+    )
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(listed), AfterValidator(_networks)] = Field(
+        default=(),
+        description="The addresses and networks of proxies that are believed about whom they speak for.",
+        examples=[["127.0.0.1", "10.0.0.0/8"]],
     )
     redis_insecure: bool = Field(
         default=False,
@@ -205,6 +246,16 @@ class Settings(BaseSettings):
     )
     time_zone: TimeZone = Field(
         default="UTC", description="In which days and months begin.", examples=["Europe/Berlin"]
+    )
+    tls: TlsSettings = Field(
+        default=TlsSettings(),
+        description="How the gate itself speaks TLS.",
+        examples=['{ certificate = "fullchain.pem", key = "privkey.pem" }'],
+    )
+    door: DoorSettings = Field(
+        default=DoorSettings(),
+        description="What is asked of connections.",
+        examples=["{ connections_per_address = 256 }"],
     )
     ledger: LedgerSettings = Field(
         default=LedgerSettings(), description="What is kept of each call.", examples=['{ keep = "90d" }']
@@ -251,14 +302,34 @@ class Settings(BaseSettings):
             raise AsksItself("is where the gate itself listens: it would ask itself for ever")
         return upstream
 
+    @field_validator("admin_listen")
+    @classmethod
+    def _apart(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address is not None and info.data.get("listen") == address and host_and_port(address)[1]:
+            raise ValueError("is where the gate listens: it needs an address of its own")
+        return address
+
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """Never says what was written."""
+        if secret is not None:
+            told = redis_address(secret.get_secret_value())
+            if any(map(is_guessable, (told.password, told.sentinel_password))):
+                raise ValueError("has a placeholder for a password, which anyone could guess")
         is_open = secret is not None and is_open_to_all(redis_address(secret.get_secret_value()))
         if is_open and info.data.get("redis_insecure") is False:
             raise OpenToAll("has neither TLS nor a good password, so that the Redis is everybody's who reaches it")
         return secret
+
+    @field_validator("door")
+    @classmethod
+    def _preambles(cls, door: DoorSettings, info: ValidationInfo) -> DoorSettings:
+        if door.proxy_protocol and not info.data.get("trusted_proxies", True):
+            raise NobodyTrusted("has proxy_protocol, and without trusted_proxies nobody is believed")
+        if door.proxy_protocol and "tls" in info.data and info.data["tls"].certificate is not None:
+            raise ValueError("has proxy_protocol, and a preamble cannot come before TLS here: let the proxy speak TLS")
+        return door
 
     @field_validator("plans")
     @classmethod
@@ -306,12 +377,31 @@ class Settings(BaseSettings):
         return not is_loopback(self.host)
 
     @property
+    def readable(self) -> bool:
+        """Whether keys and prompts come from other machines as anybody on the way could read them.
+
+        Behind a proxy that is trusted, TLS is the proxy's to speak.
+        """
+        return self.public and self.tls.certificate is None and not self.trusted_proxies
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Those of ``trusted_proxies``."""
+        return tuple(map(network, self.trusted_proxies))
+
+    @property
+    def admin_public(self) -> bool:
+        """Whether other machines may reach the admin listener."""
+        return self.admin_listen is not None and not is_loopback(host_and_port(self.admin_listen)[0])
+
+    @property
     def address(self) -> str:
         """Where a caller on this machine finds the gate: nobody can call 0.0.0.0 everywhere."""
         host = self.host
         if is_unspecified(host):
             host = "::1" if ":" in host else "127.0.0.1"
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self.tls.certificate is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def database(self) -> str:

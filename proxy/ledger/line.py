@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from types import TracebackType
 from typing import Protocol
 
 from proxy.errors import (
@@ -16,6 +17,7 @@ from proxy.errors import (
     ClientStalled,
     Died,
     GateError,
+    GateStopping,
     LedgerFull,
     Refused,
     StorageFailed,
@@ -117,6 +119,17 @@ class Line:
         self._clock = clock
         self._opened = clock()
         self._first_byte: float | None = None
+        self.part: _Stoppable | None = None
+        """The innermost one in which the gate may end the call."""
+
+    def stoppable(self) -> "_Stoppable":
+        """A part of the call in which the gate may end it. Raises GateStopping then; of two parts, the inner one."""
+        return _Stoppable(self)
+
+    def stop(self) -> None:
+        """End the call, wherever it is."""
+        if self.part is not None:
+            self.part.stop()
 
     def begun_by(self, caller: Caller) -> Caller:
         """From here on the call is in the ledger, whatever happens. Gives the caller back."""
@@ -340,6 +353,33 @@ class Line:
         )
 
 
+class _Stoppable:
+    """See ``Line.stoppable``. No generator: every call goes through two of them."""
+
+    __slots__ = ("_around", "_line", "_scope")
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._around: _Stoppable | None = None
+        self._scope = asyncio.timeout(None)
+
+    def stop(self) -> None:
+        self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        self._around, self._line.part = self._line.part, self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.part = self._around
+        try:
+            await self._scope.__aexit__(kind, error, trace)
+        except TimeoutError as stopped:
+            raise GateStopping from stopped
+
+
 class Ledger:
     """Opens and closes lines, keeps each entry and tells the listeners."""
 
@@ -387,7 +427,10 @@ class Ledger:
         try:
             if self._keeper.full:
                 self._refuse()
-            yield line
+            if self.stopping:
+                raise GateStopping
+            async with line.stoppable():
+                yield line
             outcome, error = Outcome.SERVED, None
         except GateError as raised:
             outcome, error = outcome_of(raised), raised
@@ -427,6 +470,12 @@ class Ledger:
     def open(self) -> tuple["Line", ...]:
         """Calls that go on."""
         return tuple(self._open)
+
+    def stop(self) -> None:
+        """End every call that still goes on, and let no other begin: the gate itself is ending."""
+        self.stopping = True
+        for line in tuple(self._open):
+            line.stop()
 
     async def idle(self, patience: float) -> None:
         """Return once no call is going on any more, or after so many seconds."""

@@ -4,18 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from aiohttp import ClientConnectionError, hdrs, web
+from aiohttp import ClientConnectionError, HttpVersion11, hdrs, web
 from aiohttp.http import HttpProcessingError
 
 from proxy.dialects import codings
 from proxy.errors import BodyTooLarge, BodyTooSlow, ClientGone, ClientStalled, EncodingUnknown, GateError, NotUnderstood
 from proxy.vocabulary import Call, Endpoint, Upload
+from proxy.web.connection import OURS
 from proxy.web.manners import Manners
 from proxy.web.refusals import rendered
 
 CALL_ID = "X-Request-Id"
-OURS = {"Server": "llamagate"}
-"""On every answer, in place of aiohttp's own name and version."""
 
 
 class HttpDoor:
@@ -58,19 +57,7 @@ class HttpDoor:
         if self._request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
             raise EncodingUnknown
         self._bearable(most)
-        return Upload(self._uploaded(most), self._request.content_length)
-
-    async def _uploaded(self, most: int | None) -> AsyncIterator[bytes]:
-        pieces = self._pieces(most)
-        while True:
-            try:
-                async with asyncio.timeout(self._manners.body_timeout):
-                    piece = await anext(pieces, None)
-            except TimeoutError as error:
-                raise BodyTooSlow from error
-            if piece is None:
-                return
-            yield piece
+        return Upload(self._pieces(most), self._request.content_length)
 
     def _bearable(self, most: int | None) -> None:
         length = self._request.content_length
@@ -78,16 +65,31 @@ class HttpDoor:
             raise BodyTooLarge
 
     async def _pieces(self, most: int | None) -> AsyncIterator[bytes]:
-        """The body as it arrives. A client that waits to be asked for it is asked, now that it is known."""
-        if self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and self._request.transport:
+        """The body as it arrives. A client that waits to be asked for it is asked, now that it is known.
+
+        Raises BodyTooSlow where it comes slower than the rate; what the reader needs for a piece is not the client's
+        fault, and what came quickly before is no excuse for more than ``head_timeout``.
+        """
+        is_waiting = self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
+        if is_waiting and self._request.version >= HttpVersion11 and self._request.transport:  # RFC 9110 §10.1.1
             self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        count = 0
+        clock = asyncio.get_running_loop().time
+        count, patience = 0, self._manners.head_timeout
         try:
-            while piece := await self._request.content.readany():
+            while True:
+                began = clock()
+                async with asyncio.timeout(patience):
+                    piece = await self._request.content.readany()
+                if not piece:
+                    return
+                earned = len(piece) / self._manners.body_rate
+                patience = min(self._manners.head_timeout, patience - (clock() - began) + earned)
                 count += len(piece)
                 if most is not None and count > most:
                     raise BodyTooLarge
                 yield piece
+        except TimeoutError as error:
+            raise BodyTooSlow from error
         except (web.RequestPayloadError, HttpProcessingError) as error:
             raise NotUnderstood("The request body is not well-formed HTTP.") from error
         except (ClientConnectionError, ConnectionError) as error:

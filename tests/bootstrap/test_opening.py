@@ -127,6 +127,6 @@ async def test_the_gate_says_how_it_stands(gate: Gate, upstream: RecordingUpstre
         standing.upstream_answers,
         standing.upstream_version,
         standing.keys,
-        standing.public,
+        standing.readable,
         standing.state_dir,
     )

@@ -4,6 +4,7 @@ import pytest
 
 from proxy.admin.refusals import NotDone
 from proxy.bootstrap.workshop import Workshop
+from proxy.config.load import Mistakes
 from proxy.config.settings import Settings
 
 
@@ -38,3 +39,20 @@ async def test_where_no_gate_ever_was_nothing_is_made_by_a_backup(tmp_path: Path
         await Workshop({}).backup(settings(tmp_path / "old"), tmp_path / "kept.tar.gz", force=False)
 
     assert set() == names(tmp_path)
+
+
+def test_a_service_has_its_secrets_from_its_manager_whatever_their_modes(tmp_path: Path) -> None:
+    credential = tmp_path / "pepper"
+    credential.write_text("0123456789abcdef" * 4 + "\n")
+    credential.chmod(0o440)
+    loaded = Workshop({"CREDENTIALS_DIRECTORY": str(tmp_path), "LLAMAGATE_CONFIG": ""}).load(None, {})
+
+    assert "systemd credential pepper" == loaded.origins["pepper"]
+
+
+def test_a_secret_in_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pepper"
+    file.write_text("0123456789abcdef" * 4)
+    file.chmod(0o644)
+    with pytest.raises(Mistakes, match=f"chmod 600 {file}"):
+        Workshop({"LLAMAGATE_PEPPER_FILE": str(file)}).load(None, {})

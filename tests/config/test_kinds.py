@@ -1,7 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.config.kinds import TimeZone, is_placeholder
+from proxy.config.kinds import TimeZone, is_guessable, is_placeholder
 
 
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5"])
@@ -36,3 +36,27 @@ def test_what_is_no_time_zone_is_refused(name: str) -> None:
 def test_a_placeholder_is_known_in_any_spelling() -> None:
     assert is_placeholder("please-Change-Me")
     assert not is_placeholder("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "changeme",
+        "CHANGEME",
+        "change-me",
+        "change_me",
+        "<password>",
+        "Password",
+        "${PASSWORD}",
+        "xxxxxxxx",
+        "****",
+        "secret",
+    ],
+)
+def test_a_password_from_an_example_is_known(password: str) -> None:
+    assert is_guessable(password)
+
+
+@pytest.mark.parametrize("password", ["", "p", "hush", "my secret is 7 words long", "password-Yz81hQ", "postgres", "-"])
+def test_any_other_password_is_let_be(password: str) -> None:
+    assert not is_guessable(password)

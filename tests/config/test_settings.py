@@ -245,3 +245,52 @@ def test_what_things_cost_is_handed_over_in_plain_numbers() -> None:
 
 def test_told_nothing_nothing_costs_anything() -> None:
     assert ({}, None, None) == (Settings().price_table(), Settings().reference_price, Settings().watts)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:changeme@h/d",
+        "postgresql://u:change%6De@h/d",
+        "postgresql://h/d?user=u&password=changeme",
+        "postgresql://changeme:password@[::1]:5432/d",
+    ],
+)
+def test_a_database_with_a_placeholder_for_a_password_is_refused_and_never_quoted(url: str) -> None:
+    with pytest.raises(ValidationError, match="placeholder") as raised:
+        Settings(database_url=SecretStr(url))
+
+    assert url not in str(raised.value)
+    assert "change" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p@h/d", "postgresql://u@h/changeme", "postgresql://changeme@h/d"])
+def test_a_short_password_may_not_be_the_owners_to_choose(url: str) -> None:
+    assert Settings(database_url=SecretStr(url)).database_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://gate:changeme@redis.lan",
+        "redis://:password@127.0.0.1",
+        "rediss+sentinel://:good-enough-9@a/main?sentinel_password=changeme",
+    ],
+)
+def test_a_redis_with_a_placeholder_for_a_password_is_refused_and_never_quoted(url: str) -> None:
+    with pytest.raises(ValidationError, match="placeholder") as raised:
+        Settings(redis_url=SecretStr(url))
+
+    assert url not in str(raised.value)
+
+
+def test_the_admin_listener_has_an_address_of_its_own() -> None:
+    with pytest.raises(ValidationError, match="an address of its own"):
+        Settings(listen="127.0.0.1:9", admin_listen="127.0.0.1:9")
+
+    assert "127.0.0.1:0" == Settings(listen="127.0.0.1:0", admin_listen="127.0.0.1:0").admin_listen
+
+
+@pytest.mark.parametrize(("address", "is_public"), [(None, False), ("localhost:1", False), ("0.0.0.0:1", True)])
+def test_an_admin_listener_on_loopback_is_not_public(address: str | None, is_public: bool) -> None:
+    assert is_public == Settings(admin_listen=address).admin_public

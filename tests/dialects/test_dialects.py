@@ -158,7 +158,11 @@ def test_what_cannot_be_read_passes_and_the_rest_is_read_on(sample: Sample, text
 
 
 JSON = some.recursive(
-    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(max_size=5),
+    some.none()
+    | some.booleans()
+    | some.integers()
+    | some.floats(allow_nan=False, allow_infinity=False)
+    | some.text(max_size=5),
     lambda inner: some.lists(inner, max_size=2) | some.dictionaries(some.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )

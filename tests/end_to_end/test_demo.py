@@ -24,4 +24,4 @@ def test_a_demo_shows_a_streamed_answer_a_refusal_and_its_lines_of_the_ledger(
     assert re.search(
         rf"alice · /v1/chat/completions · {model} · served 200 · [1-9]\d* tokens in, [1-9]\d* out", printed
     )
-    assert "- · /v1/chat/completions · - · invalid_api_key 401 · 0 tokens in, 0 out" in printed
+    assert "- · /v1/chat/completions · - · invalid_api_key.nothing_shown 401 · 0 tokens in, 0 out" in printed

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from proxy import errors
-from proxy.errors import BackendDown, BackendRefused, ClientGone, ClientStalled, GateError, Truncated
+from proxy.errors import BackendDown, BackendRefused, ClientGone, ClientStalled, GateError, GateStopping, Truncated
 from proxy.ledger import Running
 from proxy.ledger.bookkeeping import Fold
 from proxy.ledger.line import LONGEST_NAME, Ledger, Line, shown
@@ -133,6 +133,7 @@ WAYS_OUT: list[tuple[GateError, Outcome, int | None]] = [
     (ClientStalled(), Outcome.CLIENT_STALLED, None),
     (errors.StoreFailed(), Outcome.GATE_FAILED, 503),
     (errors.Died(), Outcome.GATE_FAILED, None),
+    (errors.GateStopping(), Outcome.GATE_FAILED, 503),
     (errors.Misconfigured(), Outcome.GATE_FAILED, 500),
     (GateError(), Outcome.GATE_FAILED, 500),
 ]
@@ -623,3 +624,59 @@ async def test_every_entry_is_finished_and_every_address_veiled_before_it_is_kep
     assert [1.5] == [entry.cost for entry in kept.entries]
     assert ["veiled 127.0.0.1"] == [entry.peer for entry in kept.entries]
     assert kept.entries == heard.entries
+
+
+async def test_a_call_that_the_gate_ends_hears_of_it_where_it_is(desk: Desk) -> None:
+    inside = asyncio.Event()
+
+    async def call() -> None:
+        async with desk.ledger.line(CALL) as line:
+            line.began(200)
+            try:
+                async with line.stoppable():
+                    inside.set()
+                    await asyncio.Event().wait()
+            except GateStopping:
+                await asyncio.sleep(0)  # There is time to say so: it is told once.
+                raise
+
+    task = asyncio.create_task(call())
+    await inside.wait()
+    desk.ledger.stop()
+    with pytest.raises(GateStopping):
+        await task
+    (entry,) = desk.kept.entries
+
+    assert (Outcome.GATE_FAILED, 200, "gate_stopping") == (entry.outcome, entry.status, entry.reason)
+
+
+async def test_a_call_that_begins_while_the_gate_ends_is_refused(desk: Desk) -> None:
+    desk.ledger.stop()
+    with pytest.raises(GateStopping):
+        async with desk.ledger.line(CALL):
+            pytest.fail("it was let in")
+
+    assert [503] == [entry.status for entry in desk.kept.entries]
+
+
+async def test_somebody_elses_impatience_is_not_the_gates_end(desk: Desk) -> None:
+    with pytest.raises(TimeoutError):
+        async with desk.ledger.line(CALL) as line, line.stoppable():
+            raise TimeoutError
+
+
+async def test_a_client_that_leaves_is_not_taken_for_the_gates_end(desk: Desk) -> None:
+    inside = asyncio.Event()
+
+    async def call() -> None:
+        async with desk.ledger.line(CALL) as line, line.stoppable():
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(call())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [Outcome.CLIENT_LEFT] == [entry.outcome for entry in desk.kept.entries]

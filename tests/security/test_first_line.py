@@ -79,7 +79,7 @@ async def test_what_ollama_may_have_besides_cannot_be_told_from_what_it_has_not(
 async def test_a_wrong_method_is_told_the_right_ones(
     gate: Gate, upstream: RecordingUpstream, method: str, path: str, allowed: str
 ) -> None:
-    asking = gate.request(method, path, "X-HTTP-Method-Override: POST", "X-Canary: CANARY")
+    asking = gate.request(method, path, "X-HTTP-Method-Override: POST", "X-Canary: CANARY", "Content-Length: 0")
     told = await gate.ask(asking, bodiless=method == "HEAD")
 
     assert (405, allowed) == (told.status, told.fields["allow"])
@@ -91,7 +91,7 @@ async def test_a_wrong_method_is_told_the_right_ones(
 async def test_a_method_that_no_row_has_leads_nowhere(gate: Gate, upstream: RecordingUpstream, method: str) -> None:
     told = await gate.ask(gate.post("/api/chat", question(), method=method))
 
-    assert told.status in (400, 404, 405)
+    assert told.status in (400, 404, 405, 501)
     assert [] == upstream.connections
 
 

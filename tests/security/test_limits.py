@@ -129,7 +129,8 @@ async def test_an_address_that_has_failed_sixty_times_is_told_to_wait_and_whoeve
     assert {"1"} == {told.fields["retry-after"] for told in answers[60:]}
     assert all(0 < int(told.fields["retry-after-ms"]) <= 1000 for told in answers[60:])
     assert 200 == served.status
-    assert ["invalid_api_key"] * 60 + [None] == [entry.reason for entry in entries]
+    reasons = [f"invalid_api_key.{why}" for why in ("nothing_shown", "malformed", "malformed")]
+    assert reasons * 20 + [None] == [entry.reason for entry in entries]
     assert (61, 61) == (len(written), len(gate.heard.entries)), "those that are told to wait fill no disk"
     assert 1 == sum(record.getMessage() == "strangers_refused" for record in caplog.records)
     assert 1 == len(upstream.connections)

@@ -97,7 +97,7 @@ async def test_who_leaves_within_an_upload_takes_it_along(gate: Gate, upstream: 
 
 
 async def test_an_upload_that_stalls_is_given_up(open_gate: OpenGate, upstream: RecordingUpstream) -> None:
-    gate = await open_gate(plans=managing(), body_timeout=0.1)
+    gate = await open_gate(plans=managing(), door={"head_timeout": 0.3})
     client = await gate.connect()
     await client.send(gate.request("POST", BLOB, "Content-Length: 1000000") + PIECE)
     told = await client.told()

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from proxy.policy.endpoints import ENDPOINTS
 from proxy.vocabulary import Endpoint, Tongue
-from proxy.web.app import FrontDoor, Server
+from proxy.web.app import FrontDoor
+from proxy.web.connection import Server
 from proxy.web.manners import Manners
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, WHOLE, question, question_for, streamed

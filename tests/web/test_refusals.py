@@ -51,7 +51,6 @@ async def test_every_bad_credential_gets_the_same_answer(gate: Gate, upstream: R
         ("X-Api-Key: x",),
         (f"X-Api-Key: Bearer {gate.key}",),
         (f"Cookie: key={gate.key}",),
-        (f"X_Api_Key: {gate.key}",),
     ]
     told = [await gate.ask(gate.post(path, {}, *fields, key="")) for fields in attempts]
     told.append(await gate.ask(gate.post(f"{path}?api_key={gate.key}&access_token={gate.key}", {}, key="")))
@@ -59,7 +58,7 @@ async def test_every_bad_credential_gets_the_same_answer(gate: Gate, upstream: R
     assert {401} == {one.status for one in told}
     # RFC 6750 §3.1: who has shown nothing gets no error code. Besides, nothing differs.
     shown = [one for one in told if one.fields["www-authenticate"] != 'Bearer realm="llamagate"']
-    assert len(told) - 4 == len(shown)
+    assert len(told) - 3 == len(shown)
     assert {'Bearer realm="llamagate", error="invalid_token"'} == {one.fields["www-authenticate"] for one in shown}
     assert 1 == len({besides_id_and_date(one).replace(b', error="invalid_token"', b"") for one in told})
     assert [] == upstream.connections
