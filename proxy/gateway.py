@@ -9,12 +9,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from typing import Protocol
 
+from proxy.aside import aside
 from proxy.dialects import Said
 from proxy.dialects.table import DIALECTS
 from proxy.ledger.line import Ledger
 from proxy.limits.limiter import Turnstile
-from proxy.policy import endpoints
-from proxy.policy.models import Name
+from proxy.policy import endpoints, models
 from proxy.policy.permit import InstalledModels, may_ask, may_see, permit, wanted
 from proxy.relay import Answer, Client, relay
 from proxy.vocabulary import Ask, Call, Caller, Endpoint, Takes, Tell, Tongue, Upload
@@ -52,7 +52,7 @@ class Limiter(Protocol):
 
 
 class Upstream(Protocol):
-    async def installed(self, ask: Ask, name: Name | None) -> InstalledModels:
+    async def installed(self, ask: Ask, name: models.Name | None) -> InstalledModels:
         """What the backend has, looked up anew if this name is not among it; without a name, what is known by now.
 
         Raises BackendFailed while nothing is known.
@@ -86,9 +86,10 @@ class Gateway:
                 body = await door.body(endpoint) if endpoint.takes in (Takes.JSON, Takes.FORM) else b""
                 line.bytes_in = len(body)
                 dialect = DIALECTS[endpoint.tongue]
-                asked = line.ask = dialect.read(endpoint, Said(body, call.content_type, segment, call.parameters))
+                said = Said(body, call.content_type, segment, call.parameters)
+                asked = line.ask = await aside(len(body), dialect.read, endpoint, said)
                 installed = await self._upstream.installed(asked, wanted(caller, asked))
-                ask = line.ask = permit(caller, asked, installed)
+                ask = line.ask = await aside(len(body), permit, caller, asked, installed)
                 async with turnstile.admit(ask) as admission:
                     try:
                         upload = line.counted(door.upload(ask.most_bytes)) if endpoint.takes is Takes.BYTES else None

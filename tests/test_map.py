@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 LEAVES = {"vocabulary", "errors"}
 ANSWERS = {"config", "auth", "policy", "limits", "dialects", "backends", "ledger"}
-STORY = {"gateway", "relay"}
+STORY = {"gateway", "relay", "aside"}
 OWN = {"own"}
 """What the gate tells its callers itself, of what several of the answers know."""
 EDGES = {"web", "admin", "telemetry", "schema", "demo"}
@@ -26,7 +26,8 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     **dict.fromkeys(ANSWERS, LEAVES),
     "relay": LEAVES | ANSWERS,
-    "gateway": LEAVES | ANSWERS | {"relay"},
+    "aside": set(),
+    "gateway": LEAVES | ANSWERS | {"relay", "aside"},
     "own": LEAVES | {"policy", "limits", "ledger", "relay"},
     "web": LEAVES | ANSWERS | STORY,
     "admin": LEAVES | {"config", "auth", "ledger", "policy", "limits"},

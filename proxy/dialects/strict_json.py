@@ -20,10 +20,16 @@ MOST_BRACKETS = 100_000
 """Twice the lists and objects that a body may have. Long talks have thousands; millions, which zstd makes out of a
 kilobyte, would keep everybody waiting for seconds while they are read."""
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""Possessive, and content with a string that never ends: so no body is gone through twice."""
+MOST_VALUES = 150_000
+"""Members and entries of all lists and objects together. The longest that are sent are a prompt's tokens as numbers."""
+MOST_MEMBERS = 10_000
+"""Of one object. It is only looked at as a whole, and meanwhile nothing else goes on."""
+MOST_STRINGS = 200_000
+"""About: an escaped quote is not counted, nor is one behind a text's own last backslash."""
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NO_SIGNS = bytes(set(range(256)) - set(b"[]{},"))
+"""But for the commas between what is in them."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 INNER = frozenset(
@@ -52,7 +58,9 @@ def read_object(body: bytes, known: frozenset[str]) -> dict[str, bytes]:
     try:
         text = body.decode("utf-8")
         names = _Names()
-        whole = json.JSONDecoder(object_pairs_hook=names.once, parse_constant=_no_constant).decode(text)
+        whole = json.JSONDecoder(
+            object_pairs_hook=names.once, parse_int=_whole, parse_float=_fraction, parse_constant=_no_constant
+        ).decode(text)
         if not isinstance(whole, dict):
             raise NotUnderstood("The request body must be a JSON object.")
         if _SURROGATE.search(body):
@@ -98,16 +106,42 @@ def dump(value: object) -> bytes:
 
 
 def _bounded(body: bytes) -> None:
-    if body.count(b"{") + body.count(b"[") <= DEEPEST:
+    brackets, commas = body.count(b"{") + body.count(b"["), body.count(b",")
+    if brackets <= DEEPEST and commas < MOST_MEMBERS:
         return
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    if len(brackets) > MOST_BRACKETS:
+    if body.count(b'"') - body.count(b'\\"') > 2 * MOST_STRINGS:
+        raise NotUnderstood(f"The request body has more than {MOST_STRINGS} texts.")
+    signs = b"".join(_outside_texts(body)).translate(None, _NO_SIGNS)
+    commas = signs.count(b",")
+    if len(signs) - commas > MOST_BRACKETS:
         raise NotUnderstood(f"The request body has more than {MOST_BRACKETS // 2} lists and objects.")
-    depth = 0
-    for bracket in brackets:
-        depth += 1 if bracket in b"[{" else -1
-        if depth > DEEPEST:
-            raise NotUnderstood(f"The request body is nested more than {DEEPEST} levels deep.")
+    if commas > MOST_VALUES:
+        raise NotUnderstood(f"The request body has more than {MOST_VALUES} members and entries.")
+    _look_into(signs)
+
+
+def _outside_texts(body: bytes) -> list[bytes]:
+    """What stands before, between and behind the texts. A backslash elsewhere is an error, and nobody reads on."""
+    return body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+
+
+def _look_into(signs: bytes) -> None:
+    """How deep the brackets go, and how much is in one of them."""
+    opened, commas = [0x5B], [0]
+    for sign in signs:
+        if sign == 0x2C:
+            commas[-1] += 1
+        elif sign in b"[{":
+            opened.append(sign)
+            commas.append(0)
+            if len(opened) > DEEPEST + 1:
+                raise NotUnderstood(f"The request body is nested more than {DEEPEST} levels deep.")
+        else:
+            if opened[-1] == 0x7B and commas[-1] >= MOST_MEMBERS:
+                raise NotUnderstood(f"An object of the request body has more than {MOST_MEMBERS} members.")
+            if len(opened) > 1:  # Else it closes what was never opened, and is no JSON.
+                opened.pop()
+                commas.pop()
 
 
 def _strange_names(names: Iterable[str], known: frozenset[str]) -> bool:
@@ -152,3 +186,13 @@ class _Names:
 
 def _no_constant(_: str) -> NoReturn:
     raise NotUnderstood("NaN and Infinity are not JSON.")
+
+
+def _whole(digits: str) -> int:
+    """As the decoder itself would; but it lets other threads go on between two calls of Python code."""
+    return int(digits)
+
+
+def _fraction(digits: str) -> float:
+    """As ``_whole``."""
+    return float(digits)

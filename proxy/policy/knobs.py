@@ -52,7 +52,11 @@ NATIVE = ("/api/generate", "/api/chat")
 NATIVE_EMBED = ("/api/embed", "/api/embeddings")
 MOST_CHANGES = 16
 
-_SAYABLE = re.compile(r"[A-Za-z0-9_.]{1,40}")
+OTHER_OPTIONS = frozenset(
+    "numa low_vram f16_kv logits_all vocab_only use_mlock embedding_only num_gqa rope_frequency_base"
+    " rope_frequency_scale mirostat mirostat_tau mirostat_eta penalize_newline tfs_z".split()
+)
+"""What Ollama has or had besides: names that may be told, for those are not the caller's own words."""
 _QUIET = {"_debug_render_only": b"false", "logprobs": b"false", "top_logprobs": b"0"}  # Said, but nothing is wanted.
 _DURATION = re.compile(r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
@@ -316,9 +320,9 @@ def _says(within: Mapping[str, bytes], name: str) -> bool:
 
 
 def _called(prefix: str, name: str) -> str:
-    """The name as it may stand in a header or a message, whatever the caller made of it."""
-    called = f"{prefix}{name}"
-    return called if _SAYABLE.fullmatch(called) else f"{prefix}?"
+    """The name as it may stand in a header, a message and the ledger: never in words that a caller has made up."""
+    is_known = not prefix or name in SAFE_OPTIONS or name in LAUNCH_OPTIONS or name in OTHER_OPTIONS
+    return f"{prefix}{name}" if is_known else f"{prefix}?"
 
 
 def _refused(called: str) -> KnobRefused:

@@ -158,5 +158,13 @@ def covered(name: Name, patterns: tuple[str, ...]) -> bool:
 @lru_cache(1024)
 def _matcher(pattern: str) -> re.Pattern[str]:
     path, _, tag = canonical_pattern(pattern).rpartition(":")
-    path, tag = (re.escape(part).replace(r"\*", "[^/]*") for part in (path, tag))
-    return re.compile(f"{path}:{tag}")
+    return re.compile(f"{'/'.join(map(_expression, path.split('/')))}:{_expression(tag)}")
+
+
+def _expression(part: str) -> str:
+    """What a part matches. What stands between two stars is looked for once, where it comes first: no other place could
+    be better, and to try them all would take longer than anybody lives.
+    """
+    first, *rest = map(re.escape, part.split("*"))
+    between = "".join(f"(?>[^/]*?{one})" for one in rest[:-1] if one)
+    return f"{first}{between}[^/]*{rest[-1]}" if rest else first

@@ -19,7 +19,7 @@ LONGEST_LINE: Final = 8190
 MOST_FIELDS: Final = 64
 LARGEST_HEAD: Final = 32 * 1024
 """Bytes, with the empty line at its end."""
-FREE_CHUNKING: Final = 64 * 1024
+FREE_CHUNKING: Final = 32 * 1024
 """Bytes of chunk sizes and line ends that a body may have beyond as many as it has data. A body in chunks of one byte
 costs the parser a hundred times what the same bytes cost in one."""
 
@@ -40,7 +40,7 @@ _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,15}")
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _LONGEST_SIZE: Final = 10
 """Bytes of the line of a chunk's size, with its end."""
-_HOST: Final = re.compile(rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|[0-9A-Za-z._~-]{1,253})(?::([0-9]{1,5}))?")
+_HOST: Final = re.compile(rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[0-9A-Za-z_~-]|\.(?!\.)){1,253})(?::([0-9]{1,5}))?")
 
 _ONCE: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect")

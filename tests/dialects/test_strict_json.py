@@ -294,3 +294,43 @@ def test_an_absent_text_is_empty() -> None:
 
 def test_what_is_dumped_is_compact() -> None:
     assert '{"error":"é","n":[1,null]}'.encode() == strict_json.dump({"error": "é", "n": [1, None]})
+
+
+CHAT_OF_MANY = b'{"messages":[' + b",".join([b'{"role":"user","content":"a, [b] {c}"}'] * 40_000) + b"]}"
+CONTEXT = b'{"context":[' + b",".join([b"1"] * 140_000) + b"]}"
+
+
+@pytest.mark.parametrize("body", [CHAT_OF_MANY, CONTEXT], ids=["messages", "context"])
+def test_a_long_talk_is_taken(body: bytes) -> None:
+    assert 1 == len(strict_json.read_object(body, frozenset()))
+
+
+def test_commas_and_brackets_within_a_text_count_for_nothing() -> None:
+    text = b'[{,\\"]},\\\\\\",' * 20_000
+    body = b'{"a":"' + text + b'","b":[[],{"c":"\\\\"}]}'
+
+    assert json.loads(body).keys() == strict_json.read_object(body, frozenset()).keys()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"context":[' + b"1," * strict_json.MOST_VALUES + b"1,1]}", "more than 150000 members and entries"),
+        (b'{"context":[' + b"1," * 1_000_000 + b"1", "more than 150000 members and entries"),
+        (b"{" + b",".join(b'"a%d":1' % n for n in range(10_001)) + b"}", "more than 10000 members"),
+        (b'{"x":[' + b'["\\\\",{"a":' + b"1," * 10_000 + b'"":1}]]}', "more than 10000 members"),
+        (b'{"input":[' + b'"a",' * 300_000 + b'"a"]}', "more than 200000 texts"),
+        (b'{"input":[' + b'"\\\\",' * 450_000 + b'"a"]}', "more than 200000 texts"),
+    ],
+    ids=["numbers", "unended numbers", "members", "members within", "texts", "texts of a backslash"],
+)
+def test_a_body_of_more_values_than_anybody_has_is_refused_before_it_is_read(body: bytes, says: str) -> None:
+    """Else whoever has a key makes everybody wait, half a second for eight megabytes."""
+    with pytest.raises(NotUnderstood, match=says):
+        strict_json.read_object(body, frozenset())
+
+
+def test_as_many_members_as_may_be_are_taken() -> None:
+    body = b"{" + b",".join(b'"a%d":1' % n for n in range(10_000)) + b"}"
+
+    assert 10_000 == len(strict_json.read_object(body, frozenset()))

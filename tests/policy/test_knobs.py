@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import KnobRefused
 from proxy.policy.images import sizes
-from proxy.policy.knobs import DEFAULTS, ENDLESS, LAUNCH_OPTIONS, SAFE_OPTIONS, applied
+from proxy.policy.knobs import DEFAULTS, ENDLESS, LAUNCH_OPTIONS, OTHER_OPTIONS, SAFE_OPTIONS, applied
 from proxy.vocabulary import KNOBS, Ask, Endpoint, Plan, Risk, Rule, Setting, Takes, Tongue
 
 PATHS = {
@@ -355,8 +355,14 @@ def test_a_plan_can_have_prompts_refused_that_do_not_fit(
     assert (json.loads(expected), changes) == (body, told)
 
 
+def test_an_option_that_ollama_does_not_have_is_never_told_by_its_name() -> None:
+    _, changes = sent("/api/embed", json.dumps({"options": {"my_secret": 1, "mirostat": 1}}))
+
+    assert {"options.?=dropped", "options.mirostat=dropped"} == set(changes)
+
+
 def test_no_more_than_sixteen_changes_are_told() -> None:
-    body, changes = sent("/api/chat", json.dumps({"options": {f"o{n}": 1 for n in range(50)}}))
+    body, changes = sent("/api/chat", json.dumps({"options": dict.fromkeys([*OTHER_OPTIONS, "mine"], 1)}))
 
     assert {"options": {"num_predict": 16384}} == body
     assert 16 == len(changes)

@@ -334,3 +334,32 @@ def test_what_both_lists_cover_is_covered_by_what_they_have_in_common(
 )
 def test_the_shortest_form_of_a_pattern_means_the_same(pattern: str) -> None:
     assert canonical_pattern(pattern) == canonical_pattern(shortest(pattern))
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 30 + "b", "*" * 200 + "0", "m:" + "*a" * 30 + "b", "*a*" * 20 + "/x/y"])
+def test_a_pattern_of_many_stars_is_looked_through_once(pattern: str) -> None:
+    """A search that goes back to every star takes longer than anybody lives."""
+    names = [canonical("a" * 80), canonical(f"{'a' * 80}:{'a' * 80}"), canonical(f"{'a' * 80}/{'a' * 80}/m")]
+
+    assert [False] * 3 == [covered(name, (pattern,)) for name in names]
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """What a star means, told as slowly and plainly as it can be."""
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return _fits(pattern[1:], text) or (bool(text) and _fits(pattern, text[1:]))
+    return bool(text) and pattern[0] == text[0] and _fits(pattern[1:], text[1:])
+
+
+@given(
+    st.text("ab*", min_size=1, max_size=7),
+    st.text("ab*", min_size=1, max_size=5),
+    st.text("ab", min_size=1, max_size=8),
+    st.text("ab", min_size=1, max_size=6),
+)
+def test_a_star_stands_for_any_signs_of_its_own_part(model: str, tag: str, named: str, tagged: str) -> None:
+    fits = _fits(model, named) and _fits(tag, tagged)
+
+    assert fits == covered(canonical(f"{named}:{tagged}"), (f"{model}:{tag}",))

@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Reason, bytes]] = {
         f"host {host!r}": (Reason.HOST, head("Content-Length: 0", "Host: " + host, host=""))
         for host in (
             *("a/../b?c#d@e", "a b", "", "a:99999", "a:65536", "\xff", "a@b", "a:", "a:1:2", "[::1", "::1", "[::g]"),
-            *("[1.2.3.4]", "[]", "a,b", "a:-1", "a:000080", "[::1]x", "%61", "a" * 254, ":80", "a\tb"),
+            *("[1.2.3.4]", "[]", "a,b", "a:-1", "a:000080", "[::1]x", "%61", "a" * 254, ":80", "a\tb", "a..b"),
         )
     },
     "no host": (Reason.HOST, head("Content-Length: 0", host="")),
