@@ -39,6 +39,7 @@ from proxy.policy.models import canonical_pattern
 from proxy.schema import database
 from proxy.schema.copying import Copying
 from proxy.telemetry import logs
+from proxy.web import openapi
 
 
 class Workshop:
@@ -115,6 +116,9 @@ class Workshop:
     async def explain(self, settings: Settings, token: str) -> Mapping[str, Any]:
         async with records(settings) as kept:
             return await explained(settings, kept, token)
+
+    def openapi(self) -> Mapping[str, Any]:
+        return openapi.document(__version__)
 
     def _actor(self) -> Actor:
         """Who runs this process."""

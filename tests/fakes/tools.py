@@ -218,6 +218,9 @@ class FakeTools:
         self.tokens.append(token)
         return self.explained
 
+    def openapi(self) -> Mapping[str, Any]:
+        return {"openapi": "3.1.0", "info": {"title": "L\u00fcge"}}
+
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         self.demos.append((real, stay))
         told.standing(self.stands)

@@ -19,6 +19,7 @@ from proxy.admin.cli import (
     keys,
     ledger_status,
     limits,
+    openapi,
     serve,
     teams,
     tokens,
@@ -52,6 +53,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("check", config.check),
     ("settings", config.settings),
     ("reload", config.reload),
+    ("openapi", openapi.openapi),
     ("backup", backup.backup),
     ("restore", backup.restore),
 )

@@ -110,6 +110,9 @@ class Tools(Protocol):
         Plain JSON values, and never the token. Raises ``GateError`` where nobody can tell, as while its issuer is away.
         """
 
+    def openapi(self) -> Mapping[str, Any]:
+        """The OpenAPI document of this version."""
+
     async def demo(self, real: bool, told: DemoTeller, stay: bool) -> None:
         """A gate that keeps nothing, before a scripted Ollama or a small real model, and some calls through it.
 
