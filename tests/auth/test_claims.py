@@ -149,6 +149,15 @@ def test_times_that_are_not_sound_are_refused(payload: dict[str, Any], now: floa
     assert reason == why(payload, now)
 
 
+@pytest.mark.parametrize("claim", PAYLOAD)
+def test_what_a_token_must_say_is_missed_here_too(claim: str) -> None:
+    payload = {name: value for name, value in PAYLOAD.items() if name != claim}
+    with pytest.raises(Unauthenticated) as raised:
+        claims_of(payload, Issuer("sso", "https://id.example", ("llamagate",)), "mark", NOW)
+
+    assert Why.WRONG_CLAIMS == raised.value.why
+
+
 @pytest.mark.parametrize(
     ("payload", "now"),
     [

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.auth import tokens as module
 from proxy.auth.claims import Claims
-from proxy.auth.tokens import LONGEST, Tokens, looks_like
+from proxy.auth.jwks import read_jwks
+from proxy.auth.tokens import LONGEST, Tokens, looks_like, read, verify
 from proxy.errors import AuthUnavailable, BackendDown, GateError, Misconfigured, Unauthenticated, Why
 from proxy.vocabulary import Issuer
 from tests.fakes.clock import FakeClock
@@ -101,6 +102,18 @@ async def test_a_hostile_token_is_refused_and_its_reason_is_known(name: str) -> 
     hostile = HOSTILE[name]
 
     assert hostile.why == await why(hostile.make(FORGE))
+
+
+@pytest.mark.parametrize("claim", ["exp", "iat", "iss", "aud", "sub"])
+async def test_a_signature_is_worth_nothing_under_a_token_that_lacks_a_claim(claim: str) -> None:
+    issuer = FORGE.issuers()[0]
+    (key,) = [key for key in read_jwks(FORGE.jwks(), ["RS256"]).keys if key.kid == KIDS["RS256"]]
+    lacking: dict[str, Any] = {claim: GONE}
+    verify(read(FORGE.good()), issuer, key)
+    with pytest.raises(Unauthenticated) as raised:
+        verify(read(FORGE.good(**lacking)), issuer, key)
+
+    assert raised.value.why in (Why.WRONG_CLAIMS, Why.WRONG_AUDIENCE)
 
 
 def test_there_are_many_hostile_tokens() -> None:

@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from proxy.vocabulary import Outcome, Usage
+from proxy.vocabulary import Outcome, Tongue, Usage
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, WHOLE, question, streamed
-from tests.fakes.upstream import ABORT, CLOSE, RecordingUpstream, Step, head, whole
+from tests.fakes.upstream import ABORT, CLOSE, RecordingUpstream, Step, head, recording, whole
 
 NESTED = json.dumps({"error": json.dumps({"error": {"code": 400, "message": "bad input"}})}).encode()
 REFUSALS = {
@@ -132,6 +132,22 @@ async def test_what_the_backend_sets_for_one_call_does_not_come_with_the_next(
 
     assert 2 == len(upstream.connections), "nor on the same connection"
     assert "cookie" not in upstream.asked[1].fields
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_nobody_hears_of_a_call_because_the_backend_says_that_they_should(
+    gate: Gate, upstream: RecordingUpstream, status: int
+) -> None:
+    async with recording() as elsewhere:
+        elsewhere.says(whole(WHOLE[Tongue.OLLAMA]))
+        for place in (f"{elsewhere.url}/api/chat", "/api/pull", f"//{elsewhere.url.partition('//')[2]}/api/chat"):
+            upstream.says(whole(b"", "", f"Location: {place}", status=f"{status} Go"))
+            upstream.forget()
+            told = await gate.ask(gate.post("/api/chat", question(stream=False)))
+
+            assert 502 == told.status
+            assert 1 == len(upstream.asked) == len(upstream.connections)
+        assert [] == elsewhere.connections
 
 
 async def test_a_proxy_in_the_environment_hears_nothing(

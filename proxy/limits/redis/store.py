@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from redis.exceptions import InvalidResponse
+
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
 from proxy.limits.redis.link import Link, is_wrong_type
 from proxy.limits.redis.scripts import scripts
@@ -34,6 +36,8 @@ MOST_RENEWED = 500
 MOST_DELIVERED = 200
 """In one flight."""
 TRIES = 3
+ANSWERED = ("admitted", "refused", "seen")
+"""The words after which each account's state is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class RedisStore:
                     raise
                 await self._repair(keys)
                 continue
-            word, moment, states = self._heard(told)
+            word, moment, states = self._heard(told, len(accounts))
             if word in ("admitted", "refused"):
                 return word == "admitted", moment, states
         raise StoreFailed  # It has another idea of the time, each time.
@@ -171,9 +175,8 @@ class RedisStore:
         for together in self._decided_together(accounts):
             for _ in range(TRIES):
                 terms = [_terms(account, self._now()) for account in together]
-                word, moment, states = self._heard(
-                    await self._link.run(self._scripts.look, list(self._keys(together)), terms)
-                )
+                told = await self._link.run(self._scripts.look, list(self._keys(together)), terms)
+                word, moment, states = self._heard(told, len(together))
                 if word == "seen":
                     found.update(zip(together, states, strict=True))
                     break
@@ -189,9 +192,11 @@ class RedisStore:
         """Whether Redis does what it is asked; its clock and the number of gates are known then. Raises StoreFailed."""
         keys = [f"{self._prefix}:{{gates}}:{what}" for what in ("seen", "trial")]
         told = await self._link.run(self._scripts.pulse, keys, [self._gate, BELIEVED])
-        _, now, gates = told.split()
-        self._ahead = int(now) - self._steady()
-        self.gates = max(1, int(gates))
+        word, now, gates = _read(told)
+        if word != "beats" or len(gates) != 1:
+            raise StoreFailed from _not_ours()
+        self._ahead = now - self._steady()
+        self.gates = max(1, gates[0])
 
     async def catch_up(self) -> None:
         """Settle what could not be settled before, as far as Redis answers."""
@@ -240,9 +245,10 @@ class RedisStore:
         for account in accounts:
             yield from _names(self._prefix, account)
 
-    def _heard(self, told: bytes) -> tuple[str, Moment, tuple[State, ...]]:
-        word, *rest = told.decode("ascii").split()
-        now, *used = map(int, rest)
+    def _heard(self, told: bytes, accounts: int) -> tuple[str, Moment, tuple[State, ...]]:
+        word, now, used = _read(told)
+        if len(used) != (accounts * len(State._fields) if word in ANSWERED else 0):
+            raise StoreFailed from _not_ours()
         self._ahead = now - self._steady()
         states = tuple(State(*used[at : at + len(State._fields)]) for at in range(0, len(used), len(State._fields)))
         return word, Moment(now, now), states
@@ -253,6 +259,19 @@ class RedisStore:
 
     def _moment(self) -> Moment:
         return Moment(self._now(), self._now())
+
+
+def _read(told: bytes) -> tuple[str, int, list[int]]:
+    """What became of it, Redis's time, and what else there is. Raises StoreFailed where no script of ours says so."""
+    try:
+        word, now, *more = told.decode("ascii").split()
+        return word, int(now), list(map(int, more))
+    except ValueError as error:
+        raise StoreFailed from error
+
+
+def _not_ours() -> Exception:
+    return InvalidResponse("no script of ours answers so")
 
 
 def _took_part(claim: Claim, accounts: Sequence[Account], states: Sequence[State], moment: Moment) -> Iterator[Account]:

@@ -1,7 +1,7 @@
 """What only a store in Redis does. Its clock is moved by hand, see ``contracts.test_limit_stores``."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,11 +10,12 @@ from proxy.bootstrap import clocks
 from proxy.config.redis_url import redis_address
 from proxy.limits import Claim, Cost, State, StoreFailed
 from proxy.limits.bucket import UNITS
-from proxy.limits.redis.link import Link
+from proxy.limits.redis.link import Link, Script
 from proxy.limits.redis.store import LEASE, MOST_UNSETTLED, VOID_AFTER, RedisStore
 from proxy.vocabulary import Level, Limits
 from tests.contracts.test_limit_stores import Kept, account, in_redis
 from tests.fakes.redis import RedisNodes, RedisServer
+from tests.fakes.redis_proxy import OpenProxy
 from tests.limits.redis.test_patience import busy
 
 SECOND = 1_000_000
@@ -177,6 +178,26 @@ async def test_an_unreachable_redis_raises_and_keeps_what_has_to_be_settled(kept
     assert 2 == store(kept).unsettled
 
 
+class Unheard(Link):
+    """Takes everything there and brings no answer back."""
+
+    def __init__(self) -> None:
+        self.carried: list[Script] = []
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> bytes:
+        self.carried.append(script)
+        raise StoreFailed from TimeoutError()
+
+
+async def test_a_claim_that_was_not_answered_is_not_made_again() -> None:
+    link = Unheard()
+    claim = Claim("c1", (account(requests_per_minute=1),))
+    with pytest.raises(StoreFailed):
+        await RedisStore(link, clocks.steady_micros, gate="g1").reserve(claim)
+
+    assert 1 == len(link.carried)
+
+
 def test_limits_that_change_change_no_name() -> None:
     one = account(requests_per_minute=1)
 
@@ -325,3 +346,29 @@ async def test_who_ends_settles_what_still_waits(redis_server: RedisServer) -> N
     (name,) = redis_server.say("KEYS", "*:b")
 
     assert (1, "0", []) == (waiting, redis_server.say("HGET", name, "d"), redis_server.say("KEYS", "*:h"))
+
+
+@pytest.mark.parametrize(
+    "reply", ["+OK", "+beats", "+admitted soon", "+admitted 12 3", "+refused 12", "$2\r\n\xff\xff"]
+)
+async def test_an_answer_that_no_script_of_ours_gives_is_a_failure_as_any_other(
+    redis_server: RedisServer, open_proxy: OpenProxy, reply: str
+) -> None:
+    proxy = await open_proxy(redis_server.port)
+    asked = RedisStore(Link.to(redis_address(proxy.url)), clocks.steady_micros, gate="g1")
+    await asked.pulse()
+    proxy.weather.garbles = f"{reply}\r\n".encode("latin-1")
+    key = account(concurrent=1)
+    claim = Claim("c1", (key,), 10, 1)
+    for ask in (asked.reserve(claim), asked.look([key]), asked.pulse()):
+        with pytest.raises(StoreFailed):
+            await ask
+    unsettled = asked.unsettled
+    proxy.weather.garbles = None
+    await asked.close()
+    after = RedisStore(Link.to(redis_address(redis_server.url)), clocks.steady_micros, gate="g2")
+    await after.pulse()
+    _, (state,) = await after.look([key])
+    await after.close()
+
+    assert (1, 0) == (unsettled, state.concurrent), "what may have been set aside is taken back"
