@@ -16,6 +16,7 @@ from proxy.bootstrap.draining import Draining
 from proxy.bootstrap.limiting import Counting
 from proxy.bootstrap.listening import address_of, listen
 from proxy.config.settings import Settings
+from proxy.telemetry.logs import lost_lines
 from proxy.telemetry.metrics import Metrics, Values
 from proxy.web.app import Server
 from proxy.web.back_door import BackDoor
@@ -78,6 +79,7 @@ class Known:
             "llamagate_ledger_lines_torn_total": ledger.torn_lines,
             "llamagate_ledger_calls_refused_total": ledger.refused_calls,
             "llamagate_ledger_calls_unsure_total": ledger.unsure_calls,
+            "llamagate_log_lines_lost_total": lost_lines(),
             "llamagate_usage_log_lost_total": ledger.usage_log_lost,
         }
 

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import structlog
 
 from proxy.ledger.facts import facts
+from proxy.telemetry.lines import LinesHandler
 from proxy.vocabulary import Entry, Outcome
 
 LONGEST_FIELD = 1000
@@ -41,7 +42,7 @@ def configure(*, pretty: bool, level: str, stream: TextIO = sys.stdout) -> None:
     rendered: list[structlog.typing.Processor] = (
         [_printable, structlog.dev.ConsoleRenderer(colors=True)] if pretty else [structlog.processors.JSONRenderer()]
     )
-    handler = logging.StreamHandler(stream)
+    handler = _handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=before,
@@ -59,6 +60,18 @@ def configure(*, pretty: bool, level: str, stream: TextIO = sys.stdout) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         cache_logger_on_first_use=True,
     )
+
+
+def _handler(stream: TextIO) -> logging.Handler:
+    try:
+        return LinesHandler(stream)
+    except OSError:  # It is in memory, and never full.
+        return logging.StreamHandler(stream)
+
+
+def lost_lines() -> int:
+    """How many lines of this process nobody will read, for they could not be written."""
+    return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, LinesHandler))
 
 
 def _exception_without_text(_logger: object, _method: str, event: Event) -> Event:

@@ -64,6 +64,7 @@ FIGURES = (
     Figure("llamagate_ledger_lines_torn_total", "Lines of the journal that told nothing when read again.", "", True),
     Figure("llamagate_ledger_calls_refused_total", "Calls refused for want of room; they have no line.", "", True),
     Figure("llamagate_ledger_calls_unsure_total", "Calls let in though there was no room.", only_grows=True),
+    Figure("llamagate_log_lines_lost_total", "Log lines that could not be written in time.", only_grows=True),
     Figure("llamagate_usage_log_lost_total", "Entries that the usage log does not have.", only_grows=True),
 )
 
