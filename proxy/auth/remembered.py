@@ -59,6 +59,8 @@ class Remembered:
         self._denied: set[tuple[str, str, str]] = set()
         self._denials_due = True
         self._used: dict[tuple[str, bool], datetime] = {}
+        self.at_rest = asyncio.Lock()
+        """Held during a look: who ends ``keep`` takes it, for a driver that is cut short leaves its connection open."""
         self._log = logging.getLogger("proxy.auth")
 
     async def begin(self) -> None:
@@ -161,11 +163,12 @@ class Remembered:
         untold = 0.0
         while True:
             await pause(LOOK_SECONDS)
-            await self.look()
-            untold += LOOK_SECONDS
-            if untold >= TELL_SECONDS:
-                untold = 0.0
-                await self.tell()
+            async with self.at_rest:
+                await self.look()
+                untold += LOOK_SECONDS
+                if untold >= TELL_SECONDS:
+                    untold = 0.0
+                    await self.tell()
 
     async def look(self) -> None:
         """Learn what was changed since the last look. Does not raise."""

@@ -74,8 +74,9 @@ async def doorkeepers(settings: Settings, kept: Records, plans: dict[str, Plan])
         try:
             yield Doorkeepers(authenticator, remembered, tokens, replays)
         finally:
-            for task in keeping:
-                task.cancel()
+            async with remembered.at_rest:
+                for task in keeping:
+                    task.cancel()
             await asyncio.wait(keeping)
             await remembered.tell()
 

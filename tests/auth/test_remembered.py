@@ -509,3 +509,25 @@ async def test_it_keeps_looking_and_telling() -> None:
 
     assert {LOOK_SECONDS} == set(pauses)
     assert ["used"] == here.asked
+
+
+async def test_who_ends_it_waits_for_the_look_that_goes_on() -> None:
+    here = await world(KEY)
+
+    async def pause(_: float) -> None:
+        await asyncio.sleep(0)
+
+    here.store.hangs = asyncio.Event()
+    keeping = asyncio.create_task(here.remembered.keep(pause))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert here.store.asked
+    waiting = asyncio.create_task(here.remembered.at_rest.acquire())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    here.store.hangs.set()
+    await waiting
+    keeping.cancel()
+    await asyncio.wait([keeping])
+
+    assert keeping.cancelled()

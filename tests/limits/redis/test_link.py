@@ -5,6 +5,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -248,6 +249,21 @@ async def test_a_server_that_is_gone_is_told_at_once(open_link: OpenLink, new_re
     assert time.monotonic() - begin < PATIENT_SECONDS / 2
     assert all(isinstance(one.__cause__, RedisConnectionError) for one in failures)
     server.start()
+    assert "text" == await echo(link, "text")
+
+
+async def test_an_asyncio_that_stumbles_over_a_lost_connection_is_a_failure_and_no_more(
+    open_link: OpenLink, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stumble(*_: object, **__: object) -> None:
+        raise AttributeError("'NoneType' object has no attribute '_add_writer'")
+
+    link = open_link(redis_server.url)
+    await echo(link, "text")
+    with monkeypatch.context() as patched:
+        patched.setattr(AbstractConnection, "send_packed_command", stumble)
+        await failure(link)
+
     assert "text" == await echo(link, "text")
 
 
