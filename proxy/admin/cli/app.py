@@ -61,11 +61,11 @@ KEY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("create", keys.create),
     ("list", keys.listed),
     ("show", keys.show),
-    ("update", keys.update),
+    ("update", keys.HELD.update),
     ("rotate", keys.rotate),
-    ("suspend", keys.suspend),
-    ("resume", keys.resume),
-    ("revoke", keys.revoke),
+    ("suspend", keys.HELD.suspend),
+    ("resume", keys.HELD.resume),
+    ("revoke", keys.HELD.revoke),
 )
 IDENTITY_COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("add", identities.add),

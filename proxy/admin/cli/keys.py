@@ -9,6 +9,7 @@ import typer
 
 from proxy.admin.amounts import NO_LIMITS, in_words
 from proxy.admin.cli.facts import HEADS_OF_KEYS, of_key, of_rotation, rotation_in_words, row_of_key, say_facts
+from proxy.admin.cli.held import Held
 from proxy.admin.cli.options import (
     Burst,
     Concurrent,
@@ -18,11 +19,6 @@ from proxy.admin.cli.options import (
     Json,
     KeyId,
     Models,
-    NewExpires,
-    NewModels,
-    NewNote,
-    NewPlan,
-    NewTeam,
     Note,
     Plan,
     Rpm,
@@ -33,11 +29,11 @@ from proxy.admin.cli.options import (
     Whose,
     changes,
     lifetime,
-    new_terms,
     patterns,
 )
 from proxy.admin.cli.paper import say, say_json, say_table, told_plainly, when
 from proxy.admin.cli.tools import Tools, at_desk
+from proxy.admin.desk import Desk
 from proxy.admin.desk.keys import OVERLAP, Issued
 
 
@@ -96,7 +92,7 @@ def listed(
     elif expiring is not None:
         say("No key expires within that time.")
     else:
-        say("There are no keys yet. The first one: llamagate keys create --user alice")
+        say(HELD.none_yet)
 
 
 def show(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
@@ -111,38 +107,6 @@ def show(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Confi
     else:
         rest = {name: value for name, value in facts.items() if name != "limits"}
         say_facts({**rest, "rotation": rotation_in_words(key, now), "limits": in_words(key.limits) or None})
-
-
-def update(
-    ctx: typer.Context,
-    key_id: KeyId,
-    team: NewTeam = None,
-    plan: NewPlan = None,
-    models: NewModels = None,
-    expires: NewExpires = None,
-    note: NewNote = None,
-    rpm: Rpm = None,
-    burst: Burst = None,
-    tpm: Tpm = None,
-    concurrent: Concurrent = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    gpu_seconds_per_day: GpuPerDay = None,
-    as_json: Json = False,
-    config: Config = None,
-) -> None:
-    """Change what is said of a key; the word none takes a team, models, a note or a limit of its own away."""
-    tools: Tools = ctx.obj
-    told = {
-        **new_terms(team, plan, models, expires, note),
-        **changes(rpm, burst, tpm, concurrent, tokens_per_day, tokens_per_month, gpu_seconds_per_day),
-    }
-    with told_plainly():
-        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.update_key(key_id, told))
-    if as_json:
-        say_json(of_key(key, tools.now()))
-    else:
-        say(f"Key {key.id} of {key.user}, plan {key.plan}: {in_words(key.limits) or 'no limits of its own'}.")
 
 
 def rotate(
@@ -172,39 +136,6 @@ def rotate(
         say(f"The key itself is {key.state(now)}: it is refused as before.", "yellow", err=True)
 
 
-def suspend(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
-    """Refuse a key until it is resumed."""
-    tools: Tools = ctx.obj
-    with told_plainly():
-        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.suspend_key(key_id))
-    if as_json:
-        say_json(of_key(key, tools.now()))
-    else:
-        say(f"Key {key.id} of {key.user} is suspended since {when(key.suspended_at)} UTC.")
-
-
-def resume(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
-    """Let a suspended key in again."""
-    tools: Tools = ctx.obj
-    with told_plainly():
-        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.resume_key(key_id))
-    if as_json:
-        say_json(of_key(key, tools.now()))
-    else:
-        say(f"Key {key.id} of {key.user} is {key.state(tools.now())}.")
-
-
-def revoke(ctx: typer.Context, key_id: KeyId, as_json: Json = False, config: Config = None) -> None:
-    """Refuse a key from now on, for good."""
-    tools: Tools = ctx.obj
-    with told_plainly():
-        key = at_desk(tools, tools.load(config, {}).settings, lambda desk: desk.revoke(key_id))
-    if as_json:
-        say_json(of_key(key, tools.now()))
-    else:
-        say(f"Key {key.id} of {key.user} is revoked since {when(key.revoked_at)} UTC.")
-
-
 def _say_issued(tools: Tools, issued: Issued, base_url: str, title: str, *, as_json: bool) -> None:
     if as_json:
         now = tools.now()
@@ -219,3 +150,16 @@ def _say_issued(tools: Tools, issued: Issued, base_url: str, title: str, *, as_j
     say("Try it:")
     say()
     say('curl "$OPENAI_BASE_URL/models" -H "Authorization: Bearer $OPENAI_API_KEY"')
+
+
+HELD = Held(
+    "key",
+    "There are no keys yet. The first one: llamagate keys create --user alice",
+    Desk.keys,
+    Desk.key,
+    Desk.update_key,
+    Desk.suspend_key,
+    Desk.resume_key,
+    Desk.revoke,
+)
+"""For the commands that keys have in common with identities and certificates."""

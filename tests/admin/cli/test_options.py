@@ -36,7 +36,7 @@ def test_only_what_was_told_is_a_change() -> None:
     "command",
     [
         keys.create,
-        keys.update,
+        keys.HELD.update,
         identities.add,
         certificates.add,
         certificates.HELD.update,
