@@ -24,11 +24,13 @@ FLOORS = {
     "aiosqlite": "0.22",
     "asyncpg": "0.31",
     "cryptography": "48",
+    "httptools": "0.9",
     "msgspec": "0.22",
-    "pydantic-settings": "2.16",
+    "pydantic": "2.12",
     "pyjwt": "2.15.1",  # A JWK for an HMAC secret, and keys that choose their algorithm: refused by then.
     "redis": "8.1",  # A cancelled call leaves its reply to nobody else, CVE-2023-28858 and CVE-2023-28859.
     "sqlalchemy": "2.1",
+    "uvloop": "0.23",
 }
 """What stands between us and the network, the database and the configuration."""
 
