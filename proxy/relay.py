@@ -5,13 +5,13 @@ after that there is no status line left, and a backend that breaks off must look
 its own dialect and then an unclean end, never like a finished answer.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from proxy.dialects import Dialect, Meter, Visible
 from proxy.errors import BackendBrokeOff, ClientGone, GateError, Truncated
 from proxy.ledger.line import Line
-from proxy.vocabulary import Ask
+from proxy.vocabulary import Ask, Later
 
 PASSED_ON = ("content-type", "content-length", "cache-control")
 """The backend's header fields that mean the same to the client; every other one stays behind."""
@@ -21,6 +21,10 @@ CHANGED = "X-Llamagate-Changed"
 PROMPT_CUT = "X-Llamagate-Prompt-Cut"
 
 
+Take = Callable[[bytes], Later | None]
+"""Takes a piece of an answer. Nothing else comes before what it gives back is done."""
+
+
 class Answer(Protocol):
     """The head of a backend's good answer; its body is still to come."""
 
@@ -28,8 +32,11 @@ class Answer(Protocol):
     headers: Mapping[str, str]
     """By lower-case name."""
 
-    def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises BackendFailed where it breaks off or falls silent."""
+    async def flow(self, take: Take) -> None:
+        """Hand on the body as it arrives, until its end.
+
+        Raises BackendFailed where it breaks off or falls silent, and whatever comes of taking it.
+        """
 
     def context_length(self) -> int | None:
         """How many tokens the model that answers can hold, as far as the backend has said."""
@@ -41,13 +48,13 @@ class Client(Protocol):
     All raise ClientGone where nobody is there any more, and ClientStalled where a client does not take it in time.
     """
 
-    async def begin(self, status: int, headers: dict[str, str]) -> None:
-        """Send the head. Once, and before anything else."""
+    def begin(self, status: int, headers: dict[str, str]) -> None:
+        """Send the head, with the first piece at the latest. Once, and before anything else."""
 
-    async def write(self, piece: bytes) -> None:
-        """Send a piece of the body."""
+    def write(self, piece: bytes) -> Later | None:
+        """Send a piece of the body; what is left to wait for before the next one may be sent."""
 
-    async def end(self) -> None:
+    def end(self) -> Later | None:
         """Say that the answer is whole."""
 
     async def break_off(self, piece: bytes) -> None:
@@ -60,50 +67,44 @@ async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line
     meter = dialect.meter(ask, streamed=border is not None, visible=visible)
     line.meter = meter
     line.most_prompt = answer.context_length()
-    shown, is_told, held = _Shown(answer, ask, meter, client, line, border), False, b""
-    has_counts = False
+    passing = _Passing(answer, ask, meter, client, line, border)
     try:
         async with line.stoppable():
-            async for piece in answer.pieces():
-                more = meter.feed(piece)
-                if border is None:
-                    more, held = held, more  # The last of it is for when the ledger knows.
-                elif meter.complete and not meter.failed and not is_told:
-                    is_told = True
-                    await line.tells_all(answer.status, len(more))
-                elif not has_counts and not is_told and meter.usage.exact:
-                    has_counts = True  # Some tell what it cost before they say that this was all.
-                    await line.tells(answer.status)
-                if more:
-                    await shown.show(more)
-                line.told_all = border is not None and meter.complete and not meter.failed
-            rest = held + meter.end()
-            line.prompt_cut = _is_cut(answer, line)
-            if meter.complete and not meter.failed and not is_told:
-                await line.tells_all(answer.status, len(rest))
-            if rest or meter.complete:
-                await shown.show(rest)
-            line.told_all = meter.complete and not meter.failed  # Last words after an error make nothing good.
-            if meter.failed:
-                raise BackendBrokeOff
-            if not meter.complete:
-                raise Truncated
-            await client.end()
+            await answer.flow(passing.take)
+            await passing.end()
     except GateError as error:
         line.failure = error
         if isinstance(error, ClientGone):
             raise
         if line.told_all:
-            await client.end()
+            await _done(client.end())
             return
         if line.begun:
             words = dialect.last_words(error.code, error.message, line.call.id)
-            await client.break_off(shown.last(words))
+            await client.break_off(passing.last(words))
         raise
 
 
-class _Shown:
-    """What the client has been shown so far."""
+async def _done(later: Later | None) -> None:
+    if later is not None:
+        await later
+
+
+class _Passing:
+    """One answer on its way, and what the client has been shown of it so far."""
+
+    __slots__ = (
+        "_answer",
+        "_ask",
+        "_border",
+        "_client",
+        "_has_counts",
+        "_held",
+        "_is_told",
+        "_line",
+        "_meter",
+        "_tail",
+    )
 
     def __init__(
         self, answer: Answer, ask: Ask, meter: Meter, client: Client, line: Line, border: bytes | None
@@ -115,14 +116,48 @@ class _Shown:
         self._line = line
         self._border = border
         self._tail = border or b""
+        self._held = b""
+        self._is_told = False
+        self._has_counts = False
 
-    async def show(self, piece: bytes) -> None:
-        if not self._line.begun:
-            self._line.began(self._answer.status)
-            await self._client.begin(self._answer.status, self._head())
-        self._line.sends(len(piece))
-        await self._client.write(piece)
-        self._tail = (self._tail + piece[-2:])[-2:]
+    def take(self, piece: bytes) -> Later | None:
+        """The next piece. The ledger knows of the last words and of what they cost before the client does."""
+        meter = self._meter
+        more = meter.feed(piece)
+        if self._border is None:
+            more, self._held = self._held, more  # The last of it is for when the ledger knows.
+            return self._show(more) if more else None
+        later = None
+        if meter.complete:
+            if not self._is_told and not meter.failed:
+                self._is_told = True
+                later = self._line.tells_all(self._answer.status, len(more))
+        elif meter.counted and not self._has_counts and not self._is_told and meter.usage.exact:
+            self._has_counts = True  # Some tell what it cost before they say that this was all.
+            later = self._line.tells(self._answer.status)
+        if later is not None:
+            return self._show_after(later, more)
+        later = self._show(more) if more else None
+        self._line.told_all = meter.complete and not meter.failed
+        return later
+
+    async def end(self) -> None:
+        """The backend has said everything. Raises BackendBrokeOff or Truncated where that is no answer."""
+        meter, line = self._meter, self._line
+        rest = self._held + meter.end()
+        line.prompt_cut = _is_cut(self._answer, line)
+        is_good = meter.complete and not meter.failed
+        if is_good and not self._is_told and (later := line.tells_all(self._answer.status, len(rest))) is not None:
+            await later
+        if (rest or meter.complete) and (later := self._show(rest)) is not None:
+            await later
+        line.told_all = is_good  # Last words after an error make nothing good.
+        if meter.failed:
+            raise BackendBrokeOff
+        if not meter.complete:
+            raise Truncated
+        if (later := self._client.end()) is not None:
+            await later
 
     def last(self, words: bytes) -> bytes:
         """What is still to be said before breaking off.
@@ -133,6 +168,20 @@ class _Shown:
         if self._border is None or self._meter.failed:
             return b""
         return words if self._tail.endswith(self._border) else self._border + words
+
+    def _show(self, piece: bytes) -> Later | None:
+        if not self._line.begun:
+            self._line.began(self._answer.status)
+            self._client.begin(self._answer.status, self._head())
+        self._line.sends(len(piece))
+        self._tail = piece[-2:] if len(piece) > 1 else (self._tail + piece)[-2:]
+        return self._client.write(piece)
+
+    async def _show_after(self, later: Later, piece: bytes) -> None:
+        await later
+        if piece:
+            await _done(self._show(piece))
+        self._line.told_all = self._meter.complete and not self._meter.failed
 
     def _head(self) -> dict[str, str]:
         head = {name: self._answer.headers[name] for name in PASSED_ON if name in self._answer.headers}

@@ -4,10 +4,11 @@ All are frozen and hold standard-library types only, so that any folder may impo
 """
 
 import enum
-import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any
 
 Clock = Callable[[], float]
 """Seconds on a monotonic clock."""
@@ -17,6 +18,10 @@ Now = Callable[[], datetime]
 
 Tell = Callable[[Mapping[str, str]], None]
 """Takes header fields that the answer shall have, whatever it will be."""
+
+
+Later = Coroutine[Any, Any, None]
+"""What is left to wait for where something could not be done at once. Whoever is given it awaits it, or closes it."""
 
 
 class Risk(enum.StrEnum):
@@ -283,12 +288,16 @@ class Caller:
     team_limits: Limits = Limits()
     """The team's own; what they say stands in place of what the plan says of each team."""
 
-    @property
-    def allowances(self) -> tuple[Allowance, ...]:
-        """The plan's, with the own limits of the key, the user and the team over those that the plan has for each.
+    allowances: tuple[Allowance, ...] = field(init=False, repr=False, compare=False)
+    """The plan's, with the own limits of the key, the user and the team over those that the plan has for each.
 
-        A team's only for who has one.
-        """
+    A team's only for who has one. Reckoned once, for a caller is remembered and makes many calls.
+    """
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allowances", tuple(self._allowances()))
+
+    def _allowances(self) -> Iterator[Allowance]:
         said = self.plan.allowances
         key = next((one for one in said if one.is_of_each_key), Allowance(Level.KEY, Limits()))
         own = {Level.KEY: self.limits, Level.USER: self.user_limits, Level.TEAM: self.team_limits}
@@ -297,13 +306,11 @@ class Caller:
             for level in own
             if not any(one.level is level and not one.models for one in said)
         ]
-        rows = sorted((*missing, *said), key=lambda one: _LEVELS.index(one.level))
-        merged = (
-            replace(one, limits=own[one.level].over(one.limits)) if one.level in own and not one.models else one
-            for one in rows
-        )
-        is_alone = self.team is None
-        return tuple(one for one in merged if one.limits != Limits() and not (one.level is Level.TEAM and is_alone))
+        for one in sorted((*missing, *said), key=lambda one: _LEVELS.index(one.level)):
+            is_own = one.level in own and not one.models
+            merged = replace(one, limits=own[one.level].over(one.limits)) if is_own else one
+            if merged.limits != Limits() and not (one.level is Level.TEAM and self.team is None):
+                yield merged
 
 
 _LEVELS = tuple(Level)
@@ -451,6 +458,8 @@ class Ask:
     """What stands in the path's ``{segment}``, checked."""
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What one of the gate's own endpoints is told beside its path, each parameter once; never sent to anybody."""
+    peer: str = ""
+    """Who asks one of the gate's own endpoints, by address; empty elsewhere."""
     parts: tuple[Part, ...] = field(default=(), repr=False)
     """A form's parts in order, without the one that names the model."""
     most_bytes: int | None = None
@@ -497,7 +506,7 @@ def form_of(parts: Iterable[Part]) -> bytes:
 
 def joined(members: Mapping[str, bytes]) -> bytes:
     """The JSON object that has exactly these members."""
-    return b"{" + b",".join(json.dumps(name).encode() + b":" + text for name, text in members.items()) + b"}"
+    return b"{" + b",".join([_quoted(name).encode() + b":" + text for name, text in members.items()]) + b"}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,8 +561,10 @@ class Usage:
     @property
     def phases_seconds(self) -> float | None:
         """The phases together; None where the backend tells none of them."""
-        told = [one for one in (self.load_seconds, self.prompt_seconds, self.completion_seconds) if one is not None]
-        return sum(told) if told else None
+        load, prompt, completion = self.load_seconds, self.prompt_seconds, self.completion_seconds
+        if load is None and prompt is None and completion is None:
+            return None
+        return (load or 0.0) + (prompt or 0.0) + (completion or 0.0)
 
 
 class Outcome(enum.StrEnum):

@@ -8,11 +8,20 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-import aiohttp
 from yarl import URL
 
 from proxy.errors import BackendDown, BackendFailed, BackendSilent
+from proxy.late import late, ready
+
+if TYPE_CHECKING:
+    from aiohttp import client, client_exceptions, connector, cookiejar
+else:
+    client = late("aiohttp.client")
+    client_exceptions = late("aiohttp.client_exceptions")
+    connector = late("aiohttp.connector")
+    cookiejar = late("aiohttp.cookiejar")
 
 SECONDS = 5.0
 """For all of it: looking the name up, connecting, and the whole answer."""
@@ -29,34 +38,36 @@ class Fetch:
         """``trust`` are the authorities that certificates must come from; None: those that the system trusts."""
         self._seconds = seconds
         self._most_bytes = most_bytes
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True, ssl=True if trust is None else trust),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),  # There is one for all of it, below.
-            auto_decompress=False,
-            trust_env=False,
-        )
+        self._trust = trust
+        self._session: client.ClientSession | None = None
+        """From the first question on: most gates never ask one."""
+        self._closed = False
 
     async def close(self) -> None:
-        await self._session.close()
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
 
     async def __call__(self, url: str) -> bytes:
         """What is there. Raises BackendFailed, with the reason in a few words of ours."""
-        if self._session.closed:
+        await ready(client, client_exceptions, connector, cookiejar)
+        if self._closed:
             raise BackendFailed("the gate is stopping")
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._got(URL(url, encoded=True))  # As it stands.
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except (client_exceptions.ClientConnectorError, client_exceptions.ConnectionTimeoutError) as error:
             raise BackendDown(f"no connection ({type(error).__name__})") from error
         except TimeoutError as error:
             raise BackendSilent(f"no whole answer within {self._seconds:g} seconds") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (client_exceptions.ClientError, OSError, ValueError) as error:
             raise BackendFailed(f"no answer that makes sense ({type(error).__name__})") from error
 
     async def _got(self, url: URL) -> bytes:
         if url.scheme not in ("http", "https") or not url.host or url.user is not None or url.password is not None:
             raise BackendFailed("not an address that can be asked")
+        if self._session is None:
+            self._session = self._begun()
         async with self._session.get(url, headers=HEADERS, allow_redirects=False) as answer:
             if answer.status != 200:
                 raise BackendFailed(f"answered with status {answer.status}")
@@ -68,6 +79,15 @@ class Fetch:
                 if len(read) > self._most_bytes:
                     raise BackendFailed(f"answered with more than {self._most_bytes} bytes")
             return bytes(read)
+
+    def _begun(self) -> "client.ClientSession":
+        return client.ClientSession(
+            connector=connector.TCPConnector(force_close=True, ssl=True if self._trust is None else self._trust),
+            cookie_jar=cookiejar.DummyCookieJar(),
+            timeout=client.ClientTimeout(total=None),  # There is one for all of it, above.
+            auto_decompress=False,
+            trust_env=False,
+        )
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ of a good head is said anew, from a short list; every other field stays behind, 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from proxy.errors import BackendFailed
 from proxy.vocabulary import Endpoint, UsageIn
@@ -38,7 +39,7 @@ class Head:
     """Bytes of the body, where it was told."""
     in_chunks: bool
     told: Mapping[str, tuple[bytes, ...]]
-    """What was said under the names that matter here, in order."""
+    """What was said under each of the names that matter here, in order."""
 
     @property
     def ends_with_the_connection(self) -> bool:
@@ -46,7 +47,10 @@ class Head:
         return self.length is None and not self.in_chunks
 
 
-_OF_MATTER = ("content-length", "transfer-encoding", "content-encoding", "content-type", "cache-control")
+_OF_MATTER = {
+    name.encode(): name
+    for name in ("content-length", "transfer-encoding", "content-encoding", "content-type", "cache-control")
+}
 
 
 def understood(version: tuple[int, int], reason: bytes, fields: Fields) -> Head:
@@ -55,23 +59,23 @@ def understood(version: tuple[int, int], reason: bytes, fields: Fields) -> Head:
         raise BackendFailed("The model server answered in a version of HTTP that this gate does not speak.")
     if _CONTROL.search(reason):
         raise BackendFailed("The model server's answer has control characters in its head.")
-    told: dict[str, list[bytes]] = {name: [] for name in _OF_MATTER}
+    told: dict[str, tuple[bytes, ...]] = {}
     for name, value in fields:
         if _NAME.fullmatch(name) is None or _CONTROL.search(value):
             raise BackendFailed("The model server's answer has control characters in its head.")
-        if (same := told.get(name.decode("ascii").lower())) is not None:
-            same.append(value.strip(b" \t"))
-    lengths, transfers = told["content-length"], told["transfer-encoding"]
+        if (small := name.lower()) in _OF_MATTER:
+            known = _OF_MATTER[small]
+            told[known] = (*told.get(known, ()), value.strip(b" \t"))
+    lengths, transfers = told.get("content-length", ()), told.get("transfer-encoding", ())
     if len(lengths) + len(transfers) > 1:
         raise BackendFailed("The model server told the length of its answer twice.")
     if lengths and _LENGTH.fullmatch(lengths[0]) is None:
         raise BackendFailed("The model server told a length that is none.")
     if transfers and (transfers[0].lower() != b"chunked" or version == (1, 0)):  # RFC 9112 §6.1: 1.0 has no chunks.
         raise BackendFailed("The model server answered in a transfer coding that it was not asked for.")
-    if any(coding.lower() != b"identity" for coding in told["content-encoding"]):
+    if any(coding.lower() != b"identity" for coding in told.get("content-encoding", ())):
         raise BackendFailed("The model server answered in a coding that it was not asked for.")
-    length = int(lengths[0]) if lengths else None
-    return Head(length, bool(transfers), {name: tuple(values) for name, values in told.items()})
+    return Head(int(lengths[0]) if lengths else None, bool(transfers), told)
 
 
 def passed_on(head: Head, endpoint: Endpoint) -> dict[str, str]:
@@ -82,15 +86,22 @@ def passed_on(head: Head, endpoint: Endpoint) -> dict[str, str]:
     if head.ends_with_the_connection and endpoint.method != "HEAD" and endpoint.usage_in not in KNOW_THEIR_END:
         raise BackendFailed("The model server's answer could not be told from one that was cut off.")
     said: dict[str, str] = {}
-    if kinds := head.told["content-type"]:
-        if len(kinds) > 1 or _PRINTED.fullmatch(kinds[0]) is None:
-            raise BackendFailed("The model server did not say clearly what kind its answer is of.")
-        if kinds[0].partition(b";")[0].strip().lower().decode("ascii") not in KINDS:
-            raise BackendFailed("The model server answered with something that is of no kind it should be.")
-        said["content-type"] = kinds[0].decode("ascii")
+    if kinds := head.told.get("content-type"):
+        said["content-type"] = _kind(kinds)
     if head.length is not None:
         said["content-length"] = str(head.length)
-    caches = [one.strip().lower() for value in head.told["cache-control"] for one in value.split(b",")]
-    if caches and all(one.decode("latin-1") in NOT_KEPT for one in caches):
-        said["cache-control"] = ", ".join(one.decode("ascii") for one in caches)
+    if told := head.told.get("cache-control"):
+        caches = [one.strip().lower() for value in told for one in value.split(b",")]
+        if all(one.decode("latin-1") in NOT_KEPT for one in caches):
+            said["cache-control"] = ", ".join(one.decode("ascii") for one in caches)
     return said
+
+
+@lru_cache(64)
+def _kind(kinds: tuple[bytes, ...]) -> str:
+    """The one kind that was said. Raises BackendFailed where it is none that Ollama has, or there are several."""
+    if len(kinds) > 1 or _PRINTED.fullmatch(kinds[0]) is None:
+        raise BackendFailed("The model server did not say clearly what kind its answer is of.")
+    if kinds[0].partition(b";")[0].strip().lower().decode("ascii") not in KINDS:
+        raise BackendFailed("The model server answered with something that is of no kind it should be.")
+    return kinds[0].decode("ascii")

@@ -1,49 +1,35 @@
-"""A backend reached over HTTP. aiohttp's client for now; nobody outside this file knows.
+"""A backend reached over HTTP.
 
-Loopback connections are cheap, so each call has its own: a pooled one could be stale, and what is sent must never be
-sent twice. A body goes with its length, never in chunks, for only then does Ollama notice a client that leaves.
+A body goes with its length, never in chunks, for only then does Ollama notice a client that leaves. A call that is left
+before its answer has ended ends its connection, which is how the backend hears of it.
 """
 
 import asyncio
-import errno
-import io
 import json
-import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
-import aiohttp
-from yarl import URL
-
-from proxy.backends import heads, sockets, trouble
-from proxy.backends.headers import forwarded
-from proxy.errors import (
-    BackendBrokeOff,
-    BackendDown,
-    BackendFailed,
-    BackendSilent,
-    ClientGone,
-    GateError,
-    GateStopping,
-)
+from proxy.backends import heads, trouble
+from proxy.backends.headers import LOOKING, beginning, more, written
+from proxy.backends.place import Place
+from proxy.backends.pool import Pool
+from proxy.backends.wire import Take, Wire
+from proxy.errors import BackendFailed, BackendSilent, ClientGone, GateStopping
 from proxy.vocabulary import Ask, Backend, Upload
 
-GOOD = (200, 201)
-READ_AHEAD = 4 * 1024 * 1024
-"""Bytes of an answer that are taken from the backend before the client takes them; aiohttp reads up to twice as many.
-Ollama must not be made to wait: if it is left while it does, the model's slot may be lost for ever. So what has come is
-taken once more before closing."""
-DRAIN_SECONDS = 0.5
-QUIET_SECONDS = 0.01
-MOST_AT_ONCE = 16 * 1024
-"""Bytes of an answer that are looked at before anybody else has a turn: as many line ends take some 20 ms."""
-LONGEST_AT_ONCE = 512 * 1024
-"""Bytes of a request that are written without waiting until the backend takes them."""
-LONGEST_LIST = 16 * 1024 * 1024
-LOOKING = {"Accept-Encoding": "identity", "User-Agent": "llamagate-catalogue"}
-"""The gate's own looks at what is installed can be told from its callers' questions."""
+GOOD: Final = (200, 201)
+DRAIN_SECONDS: Final = 0.5
+QUIET_SECONDS: Final = 0.01
+LATE: Final = 8
+"""A silence is noticed later than it should be by one part in so many, or by ``MOST_LATE`` where that is less."""
+MOST_LATE: Final = 1.0
+LONGEST_LIST: Final = 16 * 1024 * 1024
+
+Besides = Callable[[], Mapping[str, str]]
+"""Header fields that the call of this task is asked with besides all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,192 +41,61 @@ class Patience:
     """For the head: Ollama sends nothing at all while it loads a model and reads the prompt."""
     idle: float = 300.0
     """Between two pieces of a body."""
+    trial: float = 0.25
+    """For which a connection has to stay open, unused, before it is believed that the backend keeps them."""
+    rest: float = 0.01
+    """For which each has to after an answer before it is used again."""
 
 
 class HttpAnswer:
     """A good answer whose body is still on the wire."""
 
+    __slots__ = ("_idle", "_wire", "context_length", "headers", "status")
+
     def __init__(
-        self,
-        response: aiohttp.ClientResponse,
-        headers: Mapping[str, str],
-        idle: float,
-        context_length: Callable[[], int | None],
+        self, wire: Wire, headers: Mapping[str, str], idle: float, context_length: Callable[[], int | None]
     ) -> None:
-        self.status = response.status
+        self.status = wire.status
         self.headers = headers
         self.context_length = context_length
-        self._response = response
+        self._wire = wire
         self._idle = idle
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        content = self._response.content
-        while True:
-            try:
-                async with asyncio.timeout(self._idle):
-                    piece = await content.read(MOST_AT_ONCE)
-            except TimeoutError as error:
-                raise BackendSilent from error
-            except (aiohttp.ClientError, OSError) as error:
-                raise BackendBrokeOff from error
-            if not piece:
-                return
-            yield piece
-            if len(piece) == MOST_AT_ONCE:
-                await asyncio.sleep(0)  # There may be megabytes more, and nothing else that waits for anything.
-
-
-def _once() -> aiohttp.ClientMiddlewareType:
-    """For one request: aiohttp would send a GET, a HEAD or a DELETE again where the connection ends before an answer.
-
-    That is for stale connections, and ours are new: who hung up may be at work on it, or mean it.
-    """
-    is_asked = False
-
-    async def ask(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        nonlocal is_asked
-        if is_asked:
-            raise aiohttp.ClientConnectionError("the connection ended before an answer")
-        is_asked = True
-        return await send(request)
-
-    return ask
-
-
-def _whole(body: bytes | None) -> bytes | io.BytesIO | None:
-    """A body as aiohttp is to send it: a long one in pieces, for a backend that does not take them."""
-    return io.BytesIO(body) if body is not None and len(body) > LONGEST_AT_ONCE else body
-
-
-def _understood(response: aiohttp.ClientResponse) -> heads.Head:
-    """The head as it came, and whoever reads the body hears of its end. Raises BackendFailed."""
-    _mind_the_end(response)
-    version = response.version or aiohttp.HttpVersion(0, 9)
-    reason = (response.reason or "").encode("utf-8", "surrogateescape")
-    return heads.understood((version.major, version.minor), reason, response.raw_headers)
-
-
-def _mind_the_end(response: aiohttp.ClientResponse) -> None:
-    """Let whoever reads the body hear of its end, however it came.
-
-    aiohttp's C parser closes the connection over a malformed chunk and tells nobody who waits for the next one.
-    """
-    protocol = None if response.connection is None else response.connection.protocol
-    closed = None if protocol is None else protocol.closed
-    if closed is None:
-        return  # The body is here as a whole.
-
-    def heard(lost: asyncio.Future[None]) -> None:
-        error = None if lost.cancelled() else lost.exception()
-        if not response.content.is_eof() and response.content.exception() is None:
-            response.content.set_exception(error or aiohttp.ClientPayloadError("the connection ended"))
-
-    closed.add_done_callback(heard)
+    async def flow(self, take: Take) -> None:
+        await self._wire.flow(take, self._idle)
 
 
 class HttpBackend:
     """One backend, asked over HTTP."""
 
-    def __init__(self, backend: Backend, patience: Patience) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, patience: Patience, besides: Besides | None = None) -> None:
+        self._place = Place.of(backend.url)
+        self._besides = besides
         self._patience = patience
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=sockets.watched(patience.idle)),
-            cookie_jar=aiohttp.DummyCookieJar(),  # What is set for one user must not go with another's call.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect),
-            auto_decompress=False,
-            skip_auto_headers=("Content-Type",),  # Else it makes one up for a body that is not there.
-            trust_env=False,
-            read_bufsize=READ_AHEAD,
+        shortest = min(patience.connect, patience.first_byte, patience.idle)
+        self._pool = Pool(
+            self._place,
+            patience.connect,
+            patience.idle,
+            trial_seconds=patience.trial,
+            rest_seconds=patience.rest,
+            look_seconds=min(MOST_LATE, shortest / LATE),
         )
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._pool.close()
 
-    @asynccontextmanager
-    async def open(
-        self, ask: Ask, upload: Upload | None, context_length: Callable[[], int | None]
-    ) -> AsyncIterator[HttpAnswer]:
-        """Ask, and wait for the head of a good answer. Leaving takes what has come and closes the connection."""
-        opened: list[socket.socket] = []
-        try:
-            with sockets.noted(opened):
-                response = await self._head(ask, upload)
-            try:
-                head = _understood(response)
-                if response.status not in GOOD:
-                    raise trouble.refusal(response.status, await self._error_body(response))
-                said = heads.passed_on(head, ask.endpoint)
-                yield HttpAnswer(response, said, self._patience.idle, context_length)
-            except (ClientGone, GateStopping, asyncio.CancelledError):
-                await _undisturbed(asyncio.create_task(_drained(response)))
-                raise
-            finally:
-                response.close()
-        finally:
-            sockets.cut(opened)
-
-    async def _head(self, ask: Ask, upload: Upload | None) -> aiohttp.ClientResponse:
-        url = URL(self._backend.url + ask.path, encoded=True)  # As it stands: aiohttp would resolve dots in it.
-        headers = forwarded(ask, self._backend.url)
-        if upload is not None and upload.length is not None:
-            headers["Content-Length"] = str(upload.length)
-        try:
-            async with asyncio.timeout(self._patience.first_byte) as waiting:
-                return await self._session.request(
-                    ask.endpoint.method,
-                    url,
-                    data=_whole(ask.body) if upload is None else self._passed_on(upload, waiting),
-                    headers=headers,
-                    allow_redirects=False,
-                    middlewares=(_once(),),
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise BackendDown from error
-        except TimeoutError as error:
-            raise BackendSilent from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            if isinstance(cause := error.__cause__, GateError):
-                raise cause from error  # The upload was refused while it went on.
-            if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
-                raise BackendSilent from error  # It was there, and is gone without a word.
-            raise BackendFailed from error
-
-    async def _passed_on(self, upload: Upload, waiting: asyncio.Timeout) -> AsyncIterator[bytes]:
-        """The upload's pieces. However long it takes as a whole, the backend is waited for from its last one on."""
-        async for piece in upload.pieces:
-            with suppress(RuntimeError):  # An answer that came early has ended the wait.
-                waiting.reschedule(asyncio.get_running_loop().time() + self._patience.first_byte)
-            yield piece
-
-    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
-        read = bytearray()
-        try:
-            async with asyncio.timeout(self._patience.connect):
-                while len(read) < trouble.MOST_BYTES and (piece := await response.content.readany()):
-                    read += piece
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            pass  # What came of it will do.
-        return bytes(read[: trouble.MOST_BYTES])
+    def open(self, ask: Ask, upload: Upload | None, context_length: Callable[[], int | None]) -> "Opened":
+        """Ask, and wait for the head of a good answer. Leaving early takes what has come and closes the connection."""
+        return Opened(self._pool, self._place, self._patience, ask, upload, context_length, self._besides)
 
     async def told(self, path: str) -> Mapping[str, Any]:
         """The JSON object at one of Ollama's own lists. Raises BackendFailed."""
-        url = URL(self._backend.url + path, encoded=True)
         try:
-            looking = self._session.get(url, headers=LOOKING, allow_redirects=False, middlewares=(_once(),))
-            async with asyncio.timeout(self._patience.connect), looking as said:
-                _understood(said)
-                if said.status != 200:
-                    raise BackendFailed
-                read = bytearray()
-                while len(read) < LONGEST_LIST and (piece := await said.content.readany()):
-                    read += piece
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise BackendDown from error
+            async with asyncio.timeout(self._patience.connect):
+                read = await self._read(path)
         except TimeoutError as error:
             raise BackendSilent from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise BackendFailed from error
         try:
             told = json.loads(read)
         except (ValueError, RecursionError) as error:
@@ -249,18 +104,141 @@ class HttpBackend:
             raise BackendFailed
         return told
 
+    async def _read(self, path: str) -> bytes:
+        wire = await self._pool.wire()
+        try:
+            asked = written("GET", path, {"Host": self._place.netloc, **LOOKING}) + b"\r\n"
+            await wire.ask(asked, is_bodiless=False, seconds=self._patience.connect)
+            if wire.status != 200:
+                raise BackendFailed
+            return await wire.read(LONGEST_LIST)
+        finally:
+            self._pool.take_back(wire)
 
-async def _undisturbed(task: asyncio.Task[None]) -> None:
+
+class Opened:
+    """One question to a backend, from asking it to leaving it."""
+
+    __slots__ = ("_ask", "_besides", "_context_length", "_patience", "_place", "_pool", "_upload", "_wire")
+
+    def __init__(
+        self,
+        pool: Pool,
+        place: Place,
+        patience: Patience,
+        ask: Ask,
+        upload: Upload | None,
+        context_length: Callable[[], int | None],
+        besides: Besides | None = None,
+    ) -> None:
+        self._pool = pool
+        self._besides = besides
+        self._place = place
+        self._patience = patience
+        self._ask = ask
+        self._upload = upload
+        self._context_length = context_length
+        self._wire: Wire | None = None
+
+    async def __aenter__(self) -> HttpAnswer:
+        wire = self._wire = await self._pool.wire()
+        try:
+            await self._asked(wire)
+            head = wire.head
+            if head is None:
+                raise BackendFailed
+            if wire.status not in GOOD:
+                raise trouble.refusal(wire.status, await self._error_body(wire))
+            said = heads.passed_on(head, self._ask.endpoint)
+        except BaseException as error:
+            await self._leave(wire, error)
+            raise
+        return HttpAnswer(wire, said, self._patience.idle, self._context_length)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._wire is not None:
+            await self._leave(self._wire, error)
+
+    async def _asked(self, wire: Wire) -> None:
+        """Return once the head of the answer is here."""
+        ask, upload = self._ask, self._upload
+        endpoint, body = ask.endpoint, ask.body
+        asked = beginning(endpoint.method, ask.path, endpoint.takes, self._place.netloc)
+        if self._besides is not None:
+            asked += more(self._besides())
+        if upload is not None:
+            length = upload.length
+            asked += b"Transfer-Encoding: chunked\r\n\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length
+        elif endpoint.method not in ("GET", "HEAD"):
+            asked += b"Content-Length: %d\r\n\r\n%b" % (len(body or b""), body or b"")
+        else:
+            asked += b"\r\n"
+        is_bodiless = endpoint.method == "HEAD"
+        answered = wire.ask(asked, is_bodiless=is_bodiless, seconds=self._patience.first_byte)
+        if upload is None:
+            await answered
+            return
+        sending = asyncio.ensure_future(self._send(wire, upload))
+        try:
+            await asyncio.wait((answered, sending), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done() and not answered.done():
+                sending.result()  # Where the upload cannot go on, that is why.
+            await answered  # One that comes early ends the upload.
+        finally:
+            sending.cancel()
+            await _undisturbed(sending)
+
+    async def _send(self, wire: Wire, upload: Upload) -> None:
+        """The upload's pieces. However long it takes as a whole, the backend is waited for from its last one on."""
+        in_chunks = upload.length is None
+        try:
+            async for piece in upload.pieces:
+                wire.wait_for_head(self._patience.first_byte)
+                if piece:
+                    await wire.send(b"%x\r\n%b\r\n" % (len(piece), piece) if in_chunks else piece)
+            if in_chunks:
+                await wire.send(b"0\r\n\r\n")
+        except BackendFailed:
+            pass  # Whoever waits for the answer hears of that.
+
+    async def _error_body(self, wire: Wire) -> bytes:
+        try:
+            async with asyncio.timeout(self._patience.connect):
+                return await wire.read(trouble.MOST_BYTES)
+        except (BackendFailed, TimeoutError):
+            return b""
+
+    async def _leave(self, wire: Wire, error: BaseException | None) -> None:
+        """Keep the connection for the next call where all of a good answer came, else end it.
+
+        What the backend is just saying is taken before: one that is left while it waits for somebody may never notice.
+        """
+        self._wire = None
+        if wire.is_over and error is None:
+            self._pool.take_back(wire)
+            return
+        if isinstance(error, (ClientGone, GateStopping, asyncio.CancelledError)):
+            wire.stop_listening()
+            await _undisturbed(asyncio.ensure_future(_drained(wire)))
+        wire.abort()
+
+
+async def _undisturbed(task: "asyncio.Future[None]") -> None:
     """Wait for the task's end. A client that is dropped is lost a moment later, which cancels its call once more."""
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
-async def _drained(response: aiohttp.ClientResponse) -> None:
-    """Take what has come already, until nothing does: then whoever writes does not wait, and hears of the end."""
-    with suppress(TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while not response.content.at_eof():
-                async with asyncio.timeout(QUIET_SECONDS):
-                    await response.content.readany()
+async def _drained(wire: Wire) -> None:
+    """Return once nothing comes any more: then whoever writes does not wait, and hears of the end."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + DRAIN_SECONDS
+    wire.heard_at = loop.time()
+    # What is waited for is that nothing happens.
+    while wire.is_open and loop.time() < until and loop.time() - wire.heard_at < QUIET_SECONDS:  # noqa: ASYNC110
+        await asyncio.sleep(QUIET_SECONDS)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from proxy.backends.catalogue import Catalogue
@@ -27,16 +27,19 @@ class OneBackend(Generic[Name, Installed]):
     async def installed(self, name: Name | None) -> Mapping[Name, Installed]:
         return await self._tags.holding(name)
 
+    def open(self, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[HttpAnswer]:
+        opened = self._backend.open(ask, upload, lambda: self._loaded.known.get(ask.spelling))
+        return self._changing(opened) if ask.endpoint.risk is Risk.MANAGE else opened
+
     @asynccontextmanager
-    async def open(self, ask: Ask, upload: Upload | None) -> AsyncIterator[HttpAnswer]:
-        async with self._backend.open(ask, upload, lambda: self._loaded.known.get(ask.spelling)) as answer:
-            if ask.endpoint.risk is Risk.MANAGE:
-                self._tags.expire()  # Before the caller hears that it is done, and once more in case somebody looked.
+    async def _changing(self, opened: AbstractAsyncContextManager[HttpAnswer]) -> AsyncIterator[HttpAnswer]:
+        """What is known may be so no longer once such a call has been answered."""
+        async with opened as answer:
+            self._tags.expire()  # Before the caller hears that it is done, and once more in case somebody looked.
             try:
                 yield answer
             finally:
-                if ask.endpoint.risk is Risk.MANAGE:
-                    self._tags.expire()
+                self._tags.expire()
 
     @property
     def answers(self) -> bool | None:

@@ -25,6 +25,8 @@ class Said:
     """What stood in the path's one variable place."""
     query: str = field(default="", repr=False)
     """What stood behind the path's ``?``."""
+    peer: str = ""
+    """The client's address."""
 
 
 class Meter(Protocol):
@@ -46,6 +48,10 @@ class Meter(Protocol):
     @property
     def usage(self) -> Usage:
         """What is known so far: exact once the counts have come, a floor before."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether the backend has said what it cost, be that believed or not: a look that costs less than ``usage``."""
 
     @property
     def complete(self) -> bool:

@@ -5,7 +5,7 @@ A stream begins with an estimate of the prompt (``message_start``) and ends with
 
 from typing import Any
 
-from proxy.dialects import Meter, Said, Visible, strict_json
+from proxy.dialects import Meter, Said, Visible, looks, strict_json
 from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.whole import WholeMeter
@@ -26,6 +26,9 @@ TYPES = {
     503: "overloaded_error",
     529: "overloaded_error",
 }
+
+
+DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta",'
 
 
 class AnthropicDialect:
@@ -70,6 +73,9 @@ class EventsMeter:
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._blocks.is_between and looks.is_one_event(chunk, DELTA):
+            self._tally.pieces += 1
+            return chunk
         for event in self._blocks.feed(chunk):
             self._see(event)
         return chunk
@@ -92,6 +98,10 @@ class EventsMeter:
                 self.complete = True
             case "error":
                 self.failed = True
+
+    @property
+    def counted(self) -> bool:
+        return self._tally.is_told
 
     @property
     def usage(self) -> Usage:

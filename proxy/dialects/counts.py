@@ -65,15 +65,20 @@ def floor_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
     """
     characters = 0
     for name in names:
-        text = fields.get(name, b"")
-        characters += len(text) - _no_text(text)
-        characters -= AROUND_A_MESSAGE * text.count(b'"role"') + ESCAPED * text.count(b"\\u")
+        if text := fields.get(name):
+            characters += len(text) - AROUND_A_MESSAGE * text.count(b'"role"') - ESCAPED * text.count(b"\\u")
+            if len(text) > LONGEST_WORD:
+                characters -= _no_text(text)
     return prompt_floor(max(0, characters))
 
 
 def length_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
     """Bytes of these members of a body, whatever is in them: what a prompt costs at the most goes by it."""
-    return sum(len(fields.get(name, b"")) for name in names)
+    length = 0
+    for name in names:
+        if name in fields:
+            length += len(fields[name])
+    return length
 
 
 def _no_text(text: bytes) -> int:
@@ -153,15 +158,20 @@ class Tally:
 
     bounds: Bounds
     pieces: int = 0
+    """Seen so far, each with one token at the least."""
     _prompt: int = 0
     _completion: int = 0
     _phases: tuple[float | None, ...] = (None, None, None)
-    _is_told: bool = False
+    is_told: bool = False
+    """Whether the backend has said a count."""
+    _usage: Usage | None = None
+    """What was reckoned last, as long as nothing has come since."""
     _is_idle: bool = False
     _lies: bool = False
 
     def tell(self, told: Told) -> None:
-        self._is_told, self._is_idle = True, told.idle
+        self._usage = None
+        self.is_told, self._is_idle = True, told.idle
         self.pieces = max(self.pieces, int(told.spoke))
         self._prompt = self._heard(told.prompt, self._prompt)
         self._completion = self._heard(told.completion, self._completion)
@@ -181,8 +191,13 @@ class Tally:
 
     @property
     def usage(self) -> Usage:
-        if not self._is_told:
+        if not self.is_told:
             return Usage(self.bounds.prompt_floor, self.pieces, exact=False)
+        if self._usage is None or self._usage.completion_tokens < self.pieces:
+            self._usage = self._reckoned()
+        return self._usage
+
+    def _reckoned(self) -> Usage:
         prompt, completion = self._prompt, max(self._completion, self.pieces)
         is_floor = completion > self._completion
         if not prompt and not (self._is_idle and not self.pieces):

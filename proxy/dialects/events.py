@@ -32,6 +32,11 @@ class Blocks:
         self._held = bytearray()
         self._too_long = False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether all that came has been given out: the next byte begins an event."""
+        return not self._held and not self._too_long
+
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that are whole now."""
         held = self._held

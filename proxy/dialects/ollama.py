@@ -6,7 +6,7 @@ Counts stand on the object with ``"done":true`` and nowhere else; each is left o
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.dialects import Meter, Said, Visible, strict_json
+from proxy.dialects import Meter, Said, Visible, looks, strict_json
 from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in, seconds
 from proxy.dialects.events import LONGEST_EVENT
 from proxy.dialects.lists import only, without_paths
@@ -77,13 +77,15 @@ class OllamaDialect:
 class LinesMeter:
     """Watches a stream of lines up to the one that is done."""
 
-    __slots__ = ("_held", "_screen", "_tally", "_too_long", "complete", "failed")
+    __slots__ = ("_held", "_is_between", "_screen", "_tally", "_too_long", "complete", "failed")
 
     rewrites = False
     content_type: str | None = None
 
     def __init__(self, bounds: Bounds) -> None:
         self._tally = Tally(bounds)
+        self._is_between = True
+        """The next byte begins a line."""
         self._screen = Screen()
         self._held = bytearray()
         self._too_long = False
@@ -91,11 +93,15 @@ class LinesMeter:
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._is_between and looks.is_one_line(chunk) and looks.says_more(chunk):
+            self._tally.pieces += 1
+            return chunk
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             self._hold(piece)
             self._line_ends()
         self._hold(rest)
+        self._is_between = not rest and not self._too_long
         return self._screen.feed(chunk)
 
     def end(self) -> bytes:
@@ -126,6 +132,10 @@ class LinesMeter:
             self._tally.tell(told_in(told))
         elif _speaks(told):
             self._tally.pieces += 1
+
+    @property
+    def counted(self) -> bool:
+        return self._tally.is_told
 
     @property
     def usage(self) -> Usage:

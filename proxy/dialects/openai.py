@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects import Meter, Said, Visible, queries, strict_json
+from proxy.dialects import Meter, Said, Visible, looks, queries, strict_json
 from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.lists import only
@@ -36,7 +36,7 @@ class OpenAIDialect:
 
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
         if endpoint.own:
-            return Ask(endpoint, query=queries.read(said.query, endpoint.query))
+            return Ask(endpoint, query=queries.read(said.query, endpoint.query), peer=said.peer)
         if endpoint.takes is not Takes.JSON:
             return Ask(endpoint, model=said.segment)
         fields = strict_json.read_object(said.body, KNOWN)
@@ -101,6 +101,9 @@ class ChunksMeter:
         return self._hides
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._blocks.is_between and looks.is_one_event(chunk, b"data: {") and looks.says_content(chunk):
+            self._tally.pieces += 1
+            return chunk
         shown = [self._seen(event) for event in self._blocks.feed(chunk)]
         return b"".join(shown) if self._hides else chunk
 
@@ -128,6 +131,10 @@ class ChunksMeter:
         if not self._hides or "usage" not in told:
             return event.raw
         return b"" if choices == [] and usage else _without_usage(event)
+
+    @property
+    def counted(self) -> bool:
+        return self._tally.is_told
 
     @property
     def usage(self) -> Usage:

@@ -6,7 +6,7 @@ repeats all that was said and the caller's own instructions and tools, so that o
 
 from typing import Any
 
-from proxy.dialects import Meter, Said, Visible, strict_json
+from proxy.dialects import Meter, Said, Visible, looks, strict_json
 from proxy.dialects.counts import Bounds, Tally, Told, bounds_of, floor_of, length_of, object_in
 from proxy.dialects.events import Blocks, Event
 from proxy.dialects.openai import OpenAIDialect
@@ -25,6 +25,10 @@ LAST = b"event: response.completed"
 AFTER_ALL_OTHERS = 2**31 - 1
 """The sequence number of our last words. How many events came before is not known here; typed clients want a
 number, and who sorts or resumes by it takes a low one for old."""
+
+
+DELTA = b"event: response.output_text.delta\ndata: {"
+DELTA_TYPE = b'"type":"response.output_text.delta"'
 
 
 class ResponsesDialect(OpenAIDialect):
@@ -78,6 +82,9 @@ class ResponseMeter:
         self.failed = False
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._blocks.is_between and looks.is_one_event(chunk, DELTA) and DELTA_TYPE in chunk:
+            self._tally.pieces += 1
+            return chunk
         for event in self._blocks.feed(chunk):
             self._see(event)
         return chunk
@@ -106,6 +113,10 @@ class ResponseMeter:
                 self._tally.pieces += 1
             case None if told.get("error"):  # The shape of the older routes.
                 self.failed = True
+
+    @property
+    def counted(self) -> bool:
+        return self._tally.is_told
 
     @property
     def usage(self) -> Usage:

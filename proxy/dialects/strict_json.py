@@ -7,7 +7,7 @@ lone surrogate, bounded depth. What passes is taken apart into its members, each
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 import msgspec
@@ -30,6 +30,7 @@ MOST_STRINGS = 200_000
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_SIGNS = bytes(set(range(256)) - set(b"[]{},"))
 """But for the commas between what is in them."""
+_WORDS = {b"null": None, b"true": True, b"false": False}
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 INNER = frozenset(
@@ -77,7 +78,10 @@ def read_object(body: bytes, known: frozenset[str]) -> dict[str, bytes]:
 
 def value(fields: Mapping[str, bytes], name: str) -> Any:
     """The value of a member; None where it is absent or null."""
-    return json.loads(fields[name]) if name in fields else None
+    text = fields.get(name, b"null")
+    if text in _WORDS:
+        return _WORDS[text]
+    return msgspec.json.decode(text) if text.startswith(b'"') else json.loads(text)  # Numbers may be of any size.
 
 
 def text_of(fields: Mapping[str, bytes], name: str) -> str:
@@ -144,9 +148,9 @@ def _look_into(signs: bytes) -> None:
                 commas.pop()
 
 
-def _strange_names(names: Iterable[str], known: frozenset[str]) -> bool:
+def _strange_names(names: Collection[str], known: frozenset[str]) -> bool:
     """Whether Go would take a name for one that it is not."""
-    return any(name not in known and name.casefold() in known for name in names)
+    return not known.issuperset(names) and any(name not in known and name.casefold() in known for name in names)
 
 
 def _is_strange_within(found: Any) -> bool:
@@ -180,7 +184,8 @@ class _Names:
         found = dict(pairs)
         if len(found) != len(pairs):
             raise NotUnderstood("The request body has the same member twice.")
-        self.odd = self.odd or not all(name.islower() and name.isascii() for name in found)
+        names = "".join(found)
+        self.odd = self.odd or not (names.islower() and names.isascii())
         return found
 
 

@@ -77,6 +77,7 @@ class TranscriptMeter:
     __slots__ = ("_held", "_length", "_plain", "_prompt_floor", "complete", "failed")
 
     rewrites = False
+    counted = False
 
     def __init__(self, prompt_floor: int, *, plain: bool) -> None:
         self._prompt_floor = prompt_floor

@@ -18,6 +18,7 @@ class TransferMeter:
     __slots__ = ("_held", "_last", "_most", "_screen", "_shows_all", "_sizes", "complete", "failed")
 
     usage = Usage()
+    counted = False
 
     def __init__(self, most_bytes: int | None, *, shows_all: bool) -> None:
         self._most = most_bytes

@@ -13,8 +13,6 @@ LONGEST_ANSWER = 64 * 1024 * 1024
 LONGEST_COUNTS = 4096
 """Bytes of a member that may be counts; a longer one, such as a list of vectors, is not turned into objects, and True
 stands for it."""
-NO_ERROR = (b"null", b'""')
-"""A response that did not fail says ``"error":null``."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -62,15 +60,12 @@ class WholeMeter:
         if held is None:
             self.complete = True  # Too long to be looked into; its framing was whole, and that must do.
             return b""
-        try:
-            members = _members.decode(held)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        answer = object_in(held) if len(held) <= LONGEST_COUNTS else _in_outline(held)
+        if answer is None:
             return b""  # Nothing of it has been shown yet, so the client can still be told.
-        if bytes(members.get("error", b"null")) not in NO_ERROR:
+        if answer.get("error") not in (None, ""):
             self.failed = True  # With a 200, as relays from elsewhere have it: the client shall hear a status.
             return b""
-        small = {name: bytes(raw) for name, raw in members.items() if len(memoryview(raw)) <= LONGEST_COUNTS}
-        answer = dict.fromkeys(members, True) | (object_in(joined(small)) or {})
         if answer.get("done") is False:
             return b""  # So Ollama ends what it could not finish, with a 200.
         self.complete = True
@@ -79,8 +74,22 @@ class WholeMeter:
         return held
 
     @property
+    def counted(self) -> bool:
+        return self._tally.is_told
+
+    @property
     def usage(self) -> Usage:
         return self._tally.usage
+
+
+def _in_outline(held: bytes) -> dict[str, Any] | None:
+    """The object with what may be counts in it, and True in place of every member that is too long for that."""
+    try:
+        members = _members.decode(held)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    small = {name: bytes(raw) for name, raw in members.items() if len(memoryview(raw)) <= LONGEST_COUNTS}
+    return dict.fromkeys(members, True) | (object_in(joined(small)) or {})
 
 
 class FreeMeter:
@@ -89,6 +98,7 @@ class FreeMeter:
     __slots__ = ("complete", "failed")
 
     usage = Usage()
+    counted = False
     rewrites = False
     content_type: str | None = None
 
@@ -110,6 +120,7 @@ class EditedMeter:
     __slots__ = ("_edit", "_held", "complete", "failed")
 
     usage = Usage()
+    counted = False
     rewrites = True
     content_type: str | None = None
 

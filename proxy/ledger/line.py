@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.errors import (
     AuthUnavailable,
@@ -28,7 +28,21 @@ from proxy.ledger import Listener, Running
 from proxy.ledger.prompts import LOGGED, kept_for
 from proxy.ledger.steps import Done, Step, Told
 from proxy.ledger.under_way import Stage, UnderWay
-from proxy.vocabulary import Ask, Call, Caller, Clock, Endpoint, Entry, Outcome, Takes, Tell, Upload, Usage, UsageIn
+from proxy.vocabulary import (
+    Ask,
+    Call,
+    Caller,
+    Clock,
+    Endpoint,
+    Entry,
+    Later,
+    Outcome,
+    Takes,
+    Tell,
+    Upload,
+    Usage,
+    UsageIn,
+)
 
 UNKNOWN = "unknown"
 """The endpoint of a call whose path is not in the table; the path itself is anybody's text and is not kept."""
@@ -37,6 +51,9 @@ LONGEST_NAME = 128
 
 SLACK_SECONDS = 1.0
 """By which the phases that a backend tells may be longer than the time that it was seen at work."""
+
+MOMENT_SECONDS = 0.001
+"""By which the end of a call may come after its last words and makes no difference."""
 
 GOES_ON_SECONDS = 5.0
 """Between two looks at what calls under way have cost so far."""
@@ -57,8 +74,8 @@ class Keeper(Protocol):
     def note(self, step: Step) -> None:
         """Keep a step that nobody waits for."""
 
-    async def keep(self, step: Step) -> None:
-        """Return once the step is kept, or is sure to be tried again. Does not raise."""
+    def keep(self, step: Step) -> Later | None:
+        """Keep a step; what is left to wait for until it is kept, or is sure to be tried again. Does not raise."""
 
 
 Pause = Callable[[float], Awaitable[None]]
@@ -149,31 +166,33 @@ class Line:
         )
         return caller
 
-    @asynccontextmanager
-    async def asking(self, tell: Tell | None = None) -> AsyncIterator[None]:
+    def asking(self, tell: Tell | None = None) -> "_Asking":
         """The backend may be at work on it from here on, so that its prompt costs at the least what is known of it.
 
         It is asked once the ledger knows, and once the caller is told where what it asks is kept word for word. What
         the backend fails at before it has said anything is charged to nobody, though it may have cost something.
         """
+        return _Asking(self, tell)
+
+    async def asks(self, tell: Tell | None) -> None:
+        """The beginning of ``asking``."""
         self._asked = True
         try:
-            await self._keeper.keep(Told(self.closed(Outcome.LOST, Died())))
+            if (later := self._keeper.keep(Told(self.closed(Outcome.LOST, Died())))) is not None:
+                await later
         except asyncio.CancelledError:
             self._asked = False
             raise
         self._asked_at = self._clock()
         self._log_prompt(tell)
-        try:
-            yield
-        except (BackendDown, BackendRefused):
+
+    def has_asked(self, error: BaseException | None) -> None:
+        """The end of ``asking``, and what it ended with."""
+        if isinstance(error, (BackendDown, BackendRefused)):
             self._asked = False  # It never heard the question, or said no to it.
-            raise
-        except BackendFailed:
+        elif isinstance(error, BackendFailed):
             self._failed_first = not self.begun
-            raise
-        finally:
-            self._busy = self.busy_seconds
+        self._busy = self.busy_seconds
 
     def _log_prompt(self, tell: Tell | None) -> None:
         """Keep what is asked word for word, where the plan says so; never without telling the caller."""
@@ -189,29 +208,33 @@ class Line:
         text = body if is_text else None
         self._prompts.log(self.call.id, self.call.at, caller.user, kept, self._path, text, length=length)
 
-    async def tells(self, status: int) -> None:
-        """The client is about to hear what a good answer cost, though not the last of it."""
-        entry = replace(self.closed(Outcome.LOST, Died()), status=status)
-        await self._keeper.keep(Told(entry))
+    def tells(self, status: int) -> Later | None:
+        """The client is about to hear what a good answer cost, though not the last of it: see ``tells_all``."""
+        return self._keeper.keep(Told(self.closed(Outcome.LOST, Died(), status=status)))
 
-    async def tells_all(self, status: int, last: int) -> None:
-        """The client is about to hear the last of a good answer, which has so many bytes: return once the ledger has
-        what all of it cost.
+    def tells_all(self, status: int, last: int) -> Later | None:
+        """The client is about to hear the last of a good answer, which has so many bytes.
+
+        What is left to wait for until the ledger has what all of it cost; the client is told after that.
         """
         self._busy = self.busy_seconds
-        entry, first = self.closed(Outcome.SERVED, None), self._first_byte
-        self._told = replace(
-            entry,
-            status=status,
-            bytes_out=self.bytes_out + last,
-            first_byte_seconds=entry.total_seconds if first is None else first,
-        )
-        await self._keeper.keep(Told(self._told))
+        self._told = self.closed(Outcome.SERVED, None, status=status, last=last)
+        return self._keeper.keep(Told(self._told))
 
     def goes_on(self) -> None:
         """Tell the ledger what it has cost so far, for the case that the gate dies under it."""
         if self._asked and self._told is None:
             self._keeper.note(Told(self.closed(Outcome.LOST, Died())))
+
+    @property
+    def as_told(self) -> Entry | None:
+        """What the ledger has been told, where the call has ended within a moment and just so, as nearly all do."""
+        told = self._told
+        if told is None or (told.bytes_out, told.prompt_cut) != (self.bytes_out, self.prompt_cut):
+            return None
+        if told.usage is not self.usage:
+            return None
+        return told if self._clock() - self._opened - told.total_seconds < MOMENT_SECONDS else None
 
     def ended_as_told(self, entry: Entry) -> bool:
         """Whether it has ended as the ledger has been told, which then has heard of that in a few words."""
@@ -284,10 +307,13 @@ class Line:
     @property
     def gpu_seconds(self) -> float:
         """What the backend's own phases took; where it tells none, how long it has been busy with the call."""
+        return self._gpu_seconds(self.usage)
+
+    def _gpu_seconds(self, usage: Usage) -> float:
         is_free = self.endpoint is None or self.endpoint.usage_in is UsageIn.NOWHERE
         if is_free or self._failed_first or not self._asked:
             return 0.0
-        phases, busy = self.usage.phases_seconds, self.busy_seconds
+        phases, busy = usage.phases_seconds, self.busy_seconds
         return busy if phases is None or _is_too_long(phases, busy) else phases
 
     def view(self) -> UnderWay | None:
@@ -319,65 +345,99 @@ class Line:
     def _path(self) -> str:
         return self.endpoint.path if self.endpoint else UNKNOWN
 
-    def closed(self, outcome: Outcome, error: GateError | None) -> Entry:
-        """The entry that this line has become."""
-        return self._finish(self._closed(outcome, error))
+    def closed(
+        self, outcome: Outcome, error: GateError | None, *, status: int | None = None, last: int | None = None
+    ) -> Entry:
+        """The entry that this line has become.
 
-    def _closed(self, outcome: Outcome, error: GateError | None) -> Entry:
-        caller, ask = self.caller, self.ask
-        status = self._status
-        if status is None and error is not None and not isinstance(error, (ClientGone, Died)):
-            status = error.status
-        return Entry(
-            id=self.call.id,
-            at=self.call.at,
-            endpoint=self._path,
-            outcome=outcome,
-            status=status,
-            reason=error.reason if error else None,
-            user=caller.user if caller else None,
-            team=caller.team if caller else None,
-            key_id=caller.key_id if caller else None,
-            plan=caller.plan.name if caller else None,
-            model=shown(ask.model) if ask and ask.model else None,
-            stream=ask.stream if ask else False,
-            usage=self.usage,
-            gpu_seconds=self.gpu_seconds,
-            first_byte_seconds=self._first_byte,
-            total_seconds=self._clock() - self._opened,
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            peer=self.peer,
-            changes=ask.changes if ask else (),
-            prompt_cut=self.prompt_cut,
+        ``status`` is what the client is about to be told, and ``last`` how many bytes are still to be sent to it.
+        """
+        caller, ask, usage = self.caller, self.ask, self.usage
+        total, first = self._clock() - self._opened, self._first_byte
+        if status is None:
+            status = self._status
+            if status is None and error is not None and not isinstance(error, (ClientGone, Died)):
+                status = error.status
+        if last is not None and first is None:
+            first = total
+        return self._finish(
+            Entry(
+                id=self.call.id,
+                at=self.call.at,
+                endpoint=self._path,
+                outcome=outcome,
+                status=status,
+                reason=error.reason if error else None,
+                user=caller.user if caller else None,
+                team=caller.team if caller else None,
+                key_id=caller.key_id if caller else None,
+                plan=caller.plan.name if caller else None,
+                model=shown(ask.model) if ask and ask.model else None,
+                stream=ask.stream if ask else False,
+                usage=usage,
+                gpu_seconds=self._gpu_seconds(usage),
+                first_byte_seconds=first,
+                total_seconds=total,
+                bytes_in=self.bytes_in,
+                bytes_out=self.bytes_out + (last or 0),
+                peer=self.peer,
+                changes=ask.changes if ask else (),
+                prompt_cut=self.prompt_cut,
+            )
         )
 
 
-class _Stoppable:
-    """See ``Line.stoppable``. No generator: every call goes through two of them."""
+class _Asking:
+    """See ``Line.asking``. No generator, as none of those that every call goes through."""
 
-    __slots__ = ("_around", "_line", "_scope")
+    __slots__ = ("_line", "_tell")
+
+    def __init__(self, line: Line, tell: Tell | None) -> None:
+        self._line = line
+        self._tell = tell
+
+    async def __aenter__(self) -> None:
+        await self._line.asks(self._tell)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.has_asked(error)
+
+
+class _Stoppable:
+    """See ``Line.stoppable``."""
+
+    __slots__ = ("_around", "_before", "_is_stopped", "_line", "_task")
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self._around: _Stoppable | None = None
-        self._scope = asyncio.timeout(None)
+        self._task: asyncio.Task[Any] | None = None
+        self._is_stopped = False
+        self._before = 0
+        """How many have asked for the task's end before."""
 
     def stop(self) -> None:
-        self._scope.reschedule(asyncio.get_running_loop().time())
+        if self._task is not None and not self._is_stopped:
+            self._is_stopped = True
+            self._task.cancel()
 
     async def __aenter__(self) -> None:
-        await self._scope.__aenter__()
+        self._task = task = asyncio.current_task()
+        self._before = 0 if task is None else task.cancelling()
         self._around, self._line.part = self._line.part, self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Raises GateStopping where it was stopped and for no other reason ended."""
         self._line.part = self._around
-        try:
-            await self._scope.__aexit__(kind, error, trace)
-        except TimeoutError as stopped:
-            raise GateStopping from stopped
+        task, self._task = self._task, None
+        if self._is_stopped and task is not None:
+            is_only_stopped = task.uncancel() <= self._before
+            if is_only_stopped and isinstance(error, asyncio.CancelledError):
+                raise GateStopping from error
 
 
 class Ledger:
@@ -416,42 +476,45 @@ class Ledger:
         self.stopping = False
         """Set once the gate itself ends calls: a cancelled one is then no client that left."""
 
-    @asynccontextmanager
-    async def line(self, call: Call) -> AsyncIterator[Line]:
+    def line(self, call: Call) -> "_Open":
         """One call's line. Leaving it waits until the entry is kept, even where the call is cancelled meanwhile."""
-        line = Line(call, self._veil(call.peer), self._clock, self._keeper, self._finish, self._prompts)
+        return _Open(self, Line(call, self._veil(call.peer), self._clock, self._keeper, self._finish, self._prompts))
+
+    def opens(self, line: Line) -> None:
+        """Raises LedgerFull or GateStopping where no call may begin; what was opened has to be closed all the same."""
         self._open.add(line)
         self._none_open.clear()
-        outcome: Outcome = Outcome.GATE_FAILED
-        error: GateError | None = GateError()
-        try:
-            if self._keeper.full:
-                self._refuse()
-            if self.stopping:
-                raise GateStopping
-            async with line.stoppable():
-                yield line
-            outcome, error = Outcome.SERVED, None
-        except GateError as raised:
-            outcome, error = outcome_of(raised), raised
-            raise
-        except asyncio.CancelledError:
+        if self._keeper.full:
+            self._refuse()
+        if self.stopping:
+            raise GateStopping
+
+    def closes(self, line: Line, raised: BaseException | None) -> Later | None:
+        """The call has ended, with what was raised; what is left to wait for until its entry is kept."""
+        outcome, error = self._ending(line, raised)
+        if outcome is Outcome.CLIENT_LEFT and line.told_all:
+            outcome, error = Outcome.SERVED, None  # Some clients hang up as soon as they have heard the last words.
+        self._open.discard(line)
+        if not self._open:
+            self._none_open.set()
+        # Who only guesses shall not fill the disk, nor who comes while it is full or no key can be looked up.
+        is_nobodys = line.caller is None and isinstance(error, (StorageFailed, AuthUnavailable))
+        self.refused += is_nobodys
+        if is_nobodys or isinstance(error, (TooManyFailures, LedgerFull)):
+            return None
+        entry = line.as_told if outcome is Outcome.SERVED else None
+        return self._close(line, entry or line.closed(outcome, error))
+
+    def _ending(self, line: Line, raised: BaseException | None) -> tuple[Outcome, GateError | None]:
+        if raised is None:
+            return Outcome.SERVED, None
+        if isinstance(raised, GateError):
+            return outcome_of(raised), raised
+        if isinstance(raised, asyncio.CancelledError) and (not self.stopping or line.failure is not None):
             # A call is cancelled when its client has gone, or when the gate itself cannot wait for it any longer.
-            if not self.stopping or line.failure is not None:
-                error = line.failure or ClientGone()
-                outcome = outcome_of(error)
-            raise
-        finally:
-            if outcome is Outcome.CLIENT_LEFT and line.told_all:
-                outcome, error = Outcome.SERVED, None  # Some clients hang up as soon as they have heard the last words.
-            self._open.discard(line)
-            if not self._open:
-                self._none_open.set()
-            # Who only guesses shall not fill the disk, nor who comes while it is full or no key can be looked up.
-            is_nobodys = line.caller is None and isinstance(error, (StorageFailed, AuthUnavailable))
-            self.refused += is_nobodys
-            if not is_nobodys and not isinstance(error, (TooManyFailures, LedgerFull)):
-                await self._close(line, line.closed(outcome, error))
+            error = line.failure or ClientGone()
+            return outcome_of(error), error
+        return Outcome.GATE_FAILED, GateError()
 
     def _refuse(self) -> None:
         if self._required:
@@ -483,12 +546,17 @@ class Ledger:
             async with asyncio.timeout(patience):
                 await self._none_open.wait()
 
-    async def _close(self, line: Line, entry: Entry) -> None:
+    def _close(self, line: Line, entry: Entry) -> Later | None:
         for listener in self._listeners:
             listener.recorded(entry)
         if line.ended_as_told(entry):
-            return
-        keeping = asyncio.create_task(self._keeper.keep(entry))
+            return None
+        later = self._keeper.keep(entry)
+        return None if later is None else self._kept(later)
+
+    async def _kept(self, later: Later) -> None:
+        """Wait for it, and where that is cut short let it go on by itself."""
+        keeping = asyncio.create_task(later)
         self._closing.add(keeping)
         keeping.add_done_callback(self._closing.discard)
         await asyncio.shield(keeping)
@@ -497,6 +565,40 @@ class Ledger:
         """Return once every line that was closed is kept: for the end of the gate's life."""
         while self._closing:
             await asyncio.wait(self._closing)
+
+
+class _Open:
+    """See ``Ledger.line``."""
+
+    __slots__ = ("_ledger", "_line", "_part")
+
+    def __init__(self, ledger: Ledger, line: Line) -> None:
+        self._ledger = ledger
+        self._line = line
+        self._part = line.stoppable()
+
+    async def __aenter__(self) -> Line:
+        try:
+            self._ledger.opens(self._line)
+        except GateError as error:
+            await self._closed(error)
+            raise
+        await self._part.__aenter__()
+        return self._line
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._part.__aexit__(kind, error, trace)
+        except GateStopping as stopped:
+            await self._closed(stopped)
+            raise
+        await self._closed(error)
+
+    async def _closed(self, error: BaseException | None) -> None:
+        if (later := self._ledger.closes(self._line, error)) is not None:
+            await later
 
 
 def _is_too_long(phases: float, busy: float) -> bool:

@@ -2,8 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
 
 from proxy.errors import GateError, NeverFits, PromptNeverFits, RateLimited
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, Store, accounts
@@ -43,18 +43,12 @@ class Limiter:
         self._log = logging.getLogger("proxy.limits")
         self.counts: Counter[str] = Counter()
 
-    @asynccontextmanager
-    async def telling(self, caller: Caller, tongue: Tongue, tell: Tell) -> AsyncIterator["Turnstile"]:
+    def telling(self, caller: Caller, tongue: Tongue, tell: Tell) -> "_Telling":
         """One call of this caller, who is told what is left on whatever becomes of it."""
-        turnstile = Turnstile(self, caller, tongue, tell)
-        try:
-            yield turnstile
-        except GateError:
-            if not turnstile.has_told:
-                await self._look(caller, tongue, tell)
-            raise
+        return _Telling(Turnstile(self, caller, tongue, tell))
 
-    async def _look(self, caller: Caller, tongue: Tongue, tell: Tell) -> None:
+    async def look(self, caller: Caller, tongue: Tongue, tell: Tell) -> None:
+        """Tell what is left, where somebody can say."""
         asked = accounts.of(caller, "", self._covers)
         if not asked:
             return
@@ -75,7 +69,7 @@ class Limiter:
     async def reserve(self, caller: Caller, ask: Ask, tongue: Tongue, tell: Tell) -> Claim | None:
         """None where there is nothing to settle."""
         if ask.endpoint.own:
-            await self._look(caller, tongue, tell)
+            await self.look(caller, tongue, tell)
             return None  # Who has nothing left must still be able to ask what that is.
         asked = accounts.of(caller, ask.model, self._covers)
         if not asked:
@@ -121,20 +115,66 @@ class Turnstile:
         self._tell = tell
         self.has_told = False
 
-    @asynccontextmanager
-    async def admit(self, ask: Ask) -> AsyncIterator[Admission]:
+    def admit(self, ask: Ask) -> "_Admitting":
         """A place for this call. Raises RateLimited, NeverFits or StoreFailed; leaving settles it."""
-        claim = await self._limiter.reserve(self._caller, ask, self._tongue, self._told)
-        admission = Admission()
-        try:
-            yield admission
-        finally:
-            if claim is not None:
-                self._limiter.settle(claim, admission.cost)
+        return _Admitting(self, ask)
+
+    async def reserve(self, ask: Ask) -> Claim | None:
+        """None where there is nothing to settle."""
+        return await self._limiter.reserve(self._caller, ask, self._tongue, self._told)
+
+    def settle(self, claim: Claim, cost: Cost) -> None:
+        """What was set aside goes back, and what it did cost is charged."""
+        self._limiter.settle(claim, cost)
+
+    async def tell_at_last(self) -> None:
+        """Where nothing has been told yet."""
+        if not self.has_told:
+            await self._limiter.look(self._caller, self._tongue, self._tell)
 
     def _told(self, said: Mapping[str, str]) -> None:
         self.has_told = True
         self._tell(said)
+
+
+class _Telling:
+    """See ``Limiter.telling``."""
+
+    __slots__ = ("_turnstile",)
+
+    def __init__(self, turnstile: Turnstile) -> None:
+        self._turnstile = turnstile
+
+    async def __aenter__(self) -> Turnstile:
+        return self._turnstile
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, GateError):
+            await self._turnstile.tell_at_last()
+
+
+class _Admitting:
+    """See ``Turnstile.admit``."""
+
+    __slots__ = ("_admission", "_ask", "_claim", "_turnstile")
+
+    def __init__(self, turnstile: Turnstile, ask: Ask) -> None:
+        self._turnstile = turnstile
+        self._ask = ask
+        self._claim: Claim | None = None
+        self._admission = Admission()
+
+    async def __aenter__(self) -> Admission:
+        self._claim = await self._turnstile.reserve(self._ask)
+        return self._admission
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._claim is not None:
+            self._turnstile.settle(self._claim, self._admission.cost)
 
 
 def _must_fit(claim: Claim, ask: Ask) -> None:

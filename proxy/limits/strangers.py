@@ -6,10 +6,10 @@ A credential that is good is let in from everywhere: who shares an address with 
 import ipaddress
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
-from proxy.errors import TooManyFailures, TwoCredentials, Unauthenticated
+from proxy.errors import GateError, TooManyFailures, TwoCredentials, Unauthenticated
 from proxy.limits import bucket
 
 MOST_ADDRESSES = 10_000
@@ -34,16 +34,15 @@ class Strangers:
         self.refused = 0
         """Calls that were told to come back later, and have no line in the ledger."""
 
-    @contextmanager
-    def counted(self, peer: str) -> Iterator[None]:
+    def counted(self, peer: str) -> "_Counted":
         """Whatever proves nothing in here counts against the address. Raises TooManyFailures in place of the rest."""
-        try:
-            yield
-        except (Unauthenticated, TwoCredentials) as error:
-            if wait := self._failed(network(peer)):
-                self._tell()
-                raise TooManyFailures(wait=wait) from error
-            raise
+        return _Counted(self, peer)
+
+    def failed(self, peer: str, error: GateError) -> None:
+        """Somebody there has proved nothing. Raises TooManyFailures where that was too often."""
+        if wait := self._failed(network(peer)):
+            self._tell()
+            raise TooManyFailures(wait=wait) from error
 
     def _failed(self, address: str) -> int:
         """Count it, if there is room; else the microseconds until there is."""
@@ -65,6 +64,25 @@ class Strangers:
         if self._told_at is None or now - self._told_at >= QUIET:
             self._log.warning("strangers_refused", extra={"calls": self._untold, "addresses": len(self._failures)})
             self._untold, self._told_at = 0, now
+
+
+class _Counted:
+    """See ``Strangers.counted``."""
+
+    __slots__ = ("_peer", "_strangers")
+
+    def __init__(self, strangers: Strangers, peer: str) -> None:
+        self._strangers = strangers
+        self._peer = peer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, (Unauthenticated, TwoCredentials)):
+            self._strangers.failed(self._peer, error)
 
 
 def network(peer: str) -> str:

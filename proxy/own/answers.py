@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from proxy.own import Own
+from proxy.own import Flowing, Own
 from proxy.policy.models import Name
 from proxy.policy.permit import InstalledModels
-from proxy.relay import Answer
+from proxy.relay import Answer, Take
 from proxy.vocabulary import Ask, Caller, Upload
 
 
@@ -22,16 +22,20 @@ class Backend(Protocol):
 class Answers:
     """The story's ``Upstream``. What the gate answers itself does not need the backend, whether or not it is there."""
 
-    def __init__(self, backend: Backend, own: Mapping[str, Own]) -> None:
-        """``own`` are the gate's own routes, by their paths."""
+    def __init__(self, backend: Backend, own: Mapping[str, Own], flowing: Mapping[str, Flowing] | None = None) -> None:
+        """``own`` are the gate's own routes, by their paths, and ``flowing`` those that come piece by piece."""
         self._backend = backend
         self._own = own
+        self._flowing = flowing or {}
 
     async def installed(self, ask: Ask, name: Name | None) -> InstalledModels:
         return {} if ask.endpoint.own else await self._backend.installed(name)
 
     def open(self, caller: Caller, ask: Ask, upload: Upload | None) -> AbstractAsyncContextManager[Answer]:
-        return self._told(caller, ask) if ask.endpoint.own else self._backend.open(ask, upload)
+        if not ask.endpoint.own:
+            return self._backend.open(ask, upload)
+        flowing = self._flowing.get(ask.endpoint.path)
+        return self._told(caller, ask) if flowing is None else flowing(caller, ask)
 
     @asynccontextmanager
     async def _told(self, caller: Caller, ask: Ask) -> AsyncIterator[Answer]:
@@ -51,8 +55,9 @@ class OwnAnswer:
             "cache-control": "no-store",
         }
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        yield self._body
+    async def flow(self, take: Take) -> None:
+        if (later := take(self._body)) is not None:
+            await later
 
     def context_length(self) -> int | None:
         """No model speaks here."""

@@ -51,15 +51,26 @@ def reckoned(ask: Ask, attached: Sequence[int] = ()) -> Ask:
 
     Its floor is no higher than that: what is known by now to be a picture was text for who first looked at it.
     """
-    if ask.endpoint.usage_in is UsageIn.NOWHERE:
-        return replace(ask, prompt_floor=0) if ask.prompt_floor else ask
     prompt = prompt_tokens(ask, attached)
-    most = min(prompt + _answer(ask), MOST_TOKENS)
-    return replace(ask, prompt_floor=min(ask.prompt_floor, prompt), prompt_most=prompt, most_tokens=most)
+    floor, most = bounds(ask, ask.fields, prompt)
+    if not most:
+        return replace(ask, prompt_floor=0) if ask.prompt_floor else ask
+    return replace(ask, prompt_floor=floor, prompt_most=prompt, most_tokens=most)
+
+
+def bounds(ask: Ask, fields: Mapping[str, bytes], prompt: int) -> tuple[int, int]:
+    """The least that the prompt and the most that all of it is taken to cost, with these members of its body; 0 and 0
+    where it costs no tokens.
+    """
+    if ask.endpoint.usage_in is UsageIn.NOWHERE:
+        return 0, 0
+    return min(ask.prompt_floor, prompt), min(prompt + _answer(ask, fields), MOST_TOKENS)
 
 
 def prompt_tokens(ask: Ask, attached: Sequence[int]) -> int:
     """Those of the prompt, and of a sound that is to be written down those of both."""
+    if not attached and not ask.parts:
+        return TEMPLATE + _rounded_up(ask.prompt_bytes, BYTES_PER_TOKEN)
     text = max(0, ask.prompt_bytes - sum(map(_in_base64, attached)))
     sounds = sum(_written_down(part.data) for part in ask.parts if part.name == "file")
     return TEMPLATE + _rounded_up(text, BYTES_PER_TOKEN) + sum(map(_attached, attached)) + sounds
@@ -67,21 +78,20 @@ def prompt_tokens(ask: Ask, attached: Sequence[int]) -> int:
 
 def room(caller: Caller, name: Name, prompt: int) -> int | None:
     """The longest answer with which a call for this model can ever get in; None where there is no limit, or no room."""
-    bounds = [
-        one.limits.most_at_once
-        for one in caller.allowances
-        if not one.shadow and (not one.models or models.covered(name, (one.models,)))
-    ]
-    most = min((bound for bound in bounds if bound is not None), default=None)
+    most: int | None = None
+    for one in caller.allowances:
+        bound = None if one.shadow else one.limits.most_at_once
+        if bound is not None and (most is None or bound < most):
+            most = bound if not one.models or models.covered(name, (one.models,)) else most
     return most - prompt if most is not None and most > prompt else None
 
 
-def _answer(ask: Ask) -> int:
+def _answer(ask: Ask, fields: Mapping[str, bytes]) -> int:
     if ask.endpoint.streams is None:
         return 0  # An embedding has no tokens, and what is written down is reckoned with its sound.
-    within: Mapping[str, bytes] = ask.fields
+    within = fields
     if ask.endpoint.tongue is Tongue.OLLAMA:
-        within = members.object_of(ask.fields.get("options", b"null")) or {}
+        within = members.object_of(fields["options"]) or {} if "options" in fields else {}
     said = members.whole(within.get(LIMITS[ask.endpoint.tongue], b"null")) or 0
     return said if said > 0 else ENDLESS
 

@@ -58,6 +58,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/experimental/model-recommendations", OLLAMA, OUTBOUND),
     Endpoint("GET", "/v1/key", OPENAI, READ, own=True),
     Endpoint("GET", "/v1/usage", OPENAI, READ, own=True, query=("since", "until", "by", "tz")),
+    Endpoint("GET", "/v1/doctor", OPENAI, READ, own=True, query=("wait", "events", "every")),
 )
 
 SEGMENTS = {
@@ -103,11 +104,18 @@ def known(method: str, path: str) -> Endpoint | None:
 
 def tongue_of(path: str) -> Tongue:
     """In whose shape to refuse on this path, whether or not it exists."""
+    return _TONGUES.get(path) or _tongue_of(path)
+
+
+def _tongue_of(path: str) -> Tongue:
     if any(path == one or path.startswith(f"{one}/") for one in MESSAGES):
         return ANTHROPIC
     if path == "/v1" or path.startswith("/v1/") or f"/v1{path}" in _BY_PATH:
         return OPENAI
     return OLLAMA
+
+
+_TONGUES = {path: _tongue_of(path) for path in _BY_PATH}
 
 
 def _cure(path: str) -> str | None:

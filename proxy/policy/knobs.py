@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from proxy.errors import KnobRefused
 from proxy.policy import images, members
-from proxy.vocabulary import Ask, Plan, Rule, Setting, Takes, Tongue, joined
+from proxy.vocabulary import Ask, Endpoint, Plan, Rule, Setting, Takes, Tongue, joined
 
 
 def _most(amount: float) -> Setting:
@@ -77,24 +77,33 @@ def applied(ask: Ask, plan: Plan, attached: Sequence[int], room: int | None = No
     ``attached`` is the size of each picture and sound in it, see ``images``. Whoever says no limit for the answer gets
     one that fits into ``room``, see ``cost``.
     """
+    fields, changes = turned(ask, ask.fields, plan, attached, room)
+    return replace(ask, fields=fields, changes=changes) if changes != ask.changes else ask
+
+
+def turned(
+    ask: Ask, fields: Mapping[str, bytes], plan: Plan, attached: Sequence[int], room: int | None = None
+) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+    """As ``applied``, for the ask with these members: they, and the ``changes``, as the plan has them."""
     turn = _TURNS.get(ask.endpoint.path)
     if turn is None or ask.endpoint.takes is not Takes.JSON:
-        return ask
-    body = _Body(ask, plan, attached, room)
+        return fields, ask.changes
+    body = _Body(ask.endpoint, fields, plan, attached, room)
     turn(body)
     if not body.changes:
-        return ask
-    changes = tuple(dict.fromkeys((*ask.changes, *body.changes)))[:MOST_CHANGES]
-    return replace(ask, fields=body.fields, changes=changes)
+        return fields, ask.changes
+    return body.fields, tuple(dict.fromkeys((*ask.changes, *body.changes)))[:MOST_CHANGES]
 
 
 class _Body:
     """A request body while its knobs are being turned."""
 
-    def __init__(self, ask: Ask, plan: Plan, attached: Sequence[int], room: int | None) -> None:
-        self.tongue = ask.endpoint.tongue
-        self.path = ask.endpoint.path
-        self.fields = dict(ask.fields)
+    def __init__(
+        self, endpoint: Endpoint, fields: Mapping[str, bytes], plan: Plan, attached: Sequence[int], room: int | None
+    ) -> None:
+        self.tongue = endpoint.tongue
+        self.path = endpoint.path
+        self.fields = dict(fields)
         self.changes: list[str] = []
         self.attached = attached
         self._room = room
@@ -244,6 +253,8 @@ def _options(body: _Body, *, answers: bool) -> None:
 
 def _web_search(body: _Body) -> None:
     """Ollama would search for the caller in its owner's name, and answer several times over for the price of once."""
+    if "tools" not in body.fields:
+        return
     rule = body.setting("web_search").rule
     tools = members.list_of(body.fields.get("tools", b"null")) or []
     kept = [tool for tool in tools if not _searches(tool)]

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from proxy.errors import Forbidden, NoSuchModel
@@ -87,10 +87,22 @@ def permit(caller: Caller, ask: Ask, installed: InstalledModels) -> Ask:
         found = Installed(str(name), elsewhere=True)  # Ollama asks ollama.com for it without looking what is here.
     if found is None or not _may_have(caller, name, found):
         raise NoSuchModel(_with_nearest(caller, name, installed))
-    said = _said_as(ask, name, found.spelling)
-    attached = images.sizes(said.endpoint.tongue, said.fields)
-    room = cost.room(caller, name, cost.prompt_tokens(said, attached))
-    return cost.reckoned(knobs.applied(said, caller.plan, attached, room), attached)
+    fields, segment = _said_as(ask, found.spelling)
+    attached = images.sizes(ask.endpoint.tongue, fields)
+    prompt = cost.prompt_tokens(ask, attached)
+    turned, changes = knobs.turned(ask, fields, caller.plan, attached, cost.room(caller, name, prompt))
+    floor, most = cost.bounds(ask, turned, prompt)
+    return replace(
+        ask,
+        model=str(name),
+        spelling=found.spelling,
+        segment=segment,
+        fields=turned,
+        changes=changes,
+        prompt_floor=floor,
+        prompt_most=prompt if most else 0,
+        most_tokens=most,
+    )
 
 
 def _name(ask: Ask) -> Name:
@@ -100,16 +112,23 @@ def _name(ask: Ask) -> Name:
         raise NoSuchModel from error
 
 
-def _said_as(ask: Ask, name: Name, spelling: str) -> Ask:
-    said = replace(ask, model=str(name), spelling=spelling)
+def _said_as(ask: Ask, spelling: str) -> tuple[Mapping[str, bytes], str]:
+    """The body's members and the path's segment, with the model under this name where either tells it."""
     match ask.endpoint.model_in:
         case ModelIn.BODY | ModelIn.BODY_OR_NAME:
-            fields = {member: text for member, text in ask.fields.items() if member != "name"}
-            return replace(said, fields={**fields, "model": json.dumps(spelling).encode()})
+            fields = dict(ask.fields)
+            fields.pop("name", None)
+            fields["model"] = _quoted(spelling)
+            return fields, ask.segment
         case ModelIn.PATH:
-            return replace(said, segment=spelling)
+            return ask.fields, spelling
         case _:
-            return said
+            return ask.fields, ask.segment
+
+
+@lru_cache(1024)
+def _quoted(spelling: str) -> bytes:
+    return json.dumps(spelling).encode()
 
 
 def _with_nearest(caller: Caller, name: Name, installed: InstalledModels) -> str:

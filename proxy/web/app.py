@@ -7,13 +7,12 @@ it came. Its own error page quotes the line that it could not parse, credentials
 import logging
 from collections.abc import Callable, Sequence
 
-from aiohttp import web
-
 from proxy.auth.credentials import or_certificate, presented
 from proxy.errors import GateError
 from proxy.gateway import Gateway
 from proxy.vocabulary import Call, Now
 from proxy.web import cors, health
+from proxy.web import parts as web
 from proxy.web.addresses import Network, client_address
 from proxy.web.connection import OURS, Connection, Server
 from proxy.web.door import HttpDoor
@@ -59,7 +58,7 @@ class FrontDoor:
             method=request.method,
             path=path,
             credentials=credentials,
-            peer=client_address(_peer(request), request.headers.items(), self._trusted),
+            peer=self._peer(request),
             content_type=request.headers.get("Content-Type", ""),
             query=query,
         )
@@ -73,6 +72,6 @@ class FrontDoor:
             return await door.refuse(GateError())
         return door.begun
 
-
-def _peer(request: web.BaseRequest) -> str:
-    return request.protocol.peer if isinstance(request.protocol, Connection) else ""
+    def _peer(self, request: web.BaseRequest) -> str:
+        peer = request.protocol.peer if isinstance(request.protocol, Connection) else ""
+        return client_address(peer, request.headers.items(), self._trusted) if self._trusted else peer

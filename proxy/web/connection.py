@@ -14,15 +14,16 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Any, Final, cast
 
-from aiohttp import StreamReader, http_parser, web
+from aiohttp import http_parser
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
 from proxy.errors import GateError, Misconfigured, NotUnderstood
 from proxy.policy.endpoints import ENDPOINTS
 from proxy.vocabulary import SEGMENT, Takes
+from proxy.web import parts as web
 from proxy.web import preamble
 from proxy.web.addresses import peer_of
 from proxy.web.framing import Framing, NotHttp
@@ -130,6 +131,7 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_begun",
         "_content",
+        "_drains",
         "_framing",
         "_has_entered",
         "_head_timer",
@@ -169,6 +171,7 @@ class Connection(web.RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._preamble_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._drains: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it in, unless there are too many."""
@@ -198,6 +201,7 @@ class Connection(web.RequestHandler):
         if self._has_entered:
             self._has_entered = False
             self._server.leaves(self._household)
+        self._drained()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -233,9 +237,22 @@ class Connection(web.RequestHandler):
     def resume_writing(self) -> None:
         """It does again."""
         super().resume_writing()
+        self._drained()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+    async def drained(self) -> None:
+        """Return once the client takes something again, or has gone."""
+        if self.writing_paused and self._wire is not None:
+            if self._drains is None:
+                self._drains = self._loop.create_future()
+            await asyncio.shield(self._drains)
+
+    def _drained(self) -> None:
+        if self._drains is not None:
+            self._drains.set_result(None)
+            self._drains = None
 
     def handle_error(
         self,

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from typing import cast
 
-from aiohttp import ClientConnectionError, HttpVersion11, hdrs, web
-from aiohttp.http import HttpProcessingError
+from aiohttp import hdrs
+from aiohttp.client_exceptions import ClientConnectionError
+from aiohttp.http import HttpProcessingError, HttpVersion11
 
 from proxy.dialects import codings
 from proxy.errors import BodyTooLarge, BodyTooSlow, ClientGone, ClientStalled, EncodingUnknown, GateError, NotUnderstood
-from proxy.vocabulary import Call, Endpoint, Upload
-from proxy.web.connection import OURS
+from proxy.vocabulary import Call, Endpoint, Later, Upload
+from proxy.web import parts as web
+from proxy.web.connection import OURS, Connection
 from proxy.web.manners import Manners
 from proxy.web.refusals import rendered
+from proxy.web.written import Frame, Written
 
 CALL_ID = "X-Request-Id"
 
@@ -26,7 +29,10 @@ class HttpDoor:
         self._said = {**said, **OURS, CALL_ID: call.id}
         self._call = call
         self._manners = manners
-        self.response: web.StreamResponse | None = None
+        self._frame: Frame | None = None
+        self._unsent = b""
+        """The head, until the first piece."""
+        self.response: Written | None = None
 
     @property
     def begun(self) -> web.StreamResponse:
@@ -44,6 +50,9 @@ class HttpDoor:
             raise EncodingUnknown
         most = self._manners.max_body
         self._bearable(most)
+        content = self._request.content
+        if content.is_eof() and content.exception() is None and hdrs.EXPECT not in self._request.headers:
+            return self._decoded(content.read_nowait(), coding)  # As nearly always: it came along with its head.
         read = bytearray()
         try:
             async with asyncio.timeout(self._manners.body_timeout):
@@ -51,7 +60,12 @@ class HttpDoor:
                     read += piece
         except TimeoutError as error:
             raise BodyTooSlow from error
-        return codings.decoded(bytes(read), coding, most)
+        return self._decoded(bytes(read), coding)
+
+    def _decoded(self, body: bytes, coding: str) -> bytes:
+        if len(body) > self._manners.max_body:
+            raise BodyTooLarge
+        return codings.decoded(body, coding, self._manners.max_body)
 
     def upload(self, most: int | None) -> Upload:
         if self._request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
@@ -95,23 +109,60 @@ class HttpDoor:
         except (ClientConnectionError, ConnectionError) as error:
             raise ClientGone from error
 
-    async def begin(self, status: int, headers: dict[str, str]) -> None:
-        self.response = web.StreamResponse(status=status, headers={**headers, **self._said})
-        async with self._taken():
-            await self.response.prepare(self._request)
+    def begin(self, status: int, headers: dict[str, str]) -> None:
+        request = self._request
+        self._frame = Frame(
+            status,
+            {**headers, **self._said},
+            is_1_1=request.version >= HttpVersion11,
+            keeps_alive=request.keep_alive,
+            is_bodiless=request.method == hdrs.METH_HEAD,
+        )
+        self._unsent = self._frame.head
+        self.response = Written(keeps_alive=self._frame.keeps_alive)
 
-    async def write(self, piece: bytes) -> None:
-        async with self._taken():
-            await self.begun.write(piece)
+    def write(self, piece: bytes) -> Later | None:
+        return self._send(self._begun.piece(piece))
 
-    async def end(self) -> None:
-        async with self._taken():
-            await self.begun.write_eof()
+    def end(self) -> Later | None:
+        return self._send(self._begun.end())
 
     async def break_off(self, piece: bytes) -> None:
-        if piece and self.begun.content_length is None:  # Else the head has promised how many bytes there are.
-            await self.write(piece)
+        if piece and not self._begun.has_length:  # Else the head has promised how many bytes there are.
+            later = self.write(piece)
+            if later is not None:
+                await later
         self._close()
+
+    @property
+    def _begun(self) -> Frame:
+        if self._frame is None:
+            raise RuntimeError("nothing has been answered yet")
+        return self._frame
+
+    def _send(self, data: bytes) -> Later | None:
+        """Raises ClientGone. What is left is to wait until the client has taken some of what it was sent."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ClientGone
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
+        if data:
+            transport.write(data)
+        return self._taken() if self._request.protocol.writing_paused else None
+
+    async def _taken(self) -> None:
+        """Return once the client has taken enough of it. Raises ClientGone, and ClientStalled where it does not."""
+        connection = self._request.protocol
+        try:
+            async with asyncio.timeout(self._manners.stall_timeout):
+                await cast(Connection, connection).drained()
+        except TimeoutError as error:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ClientStalled from error
+        if self._request.transport is None:
+            raise ClientGone
 
     async def refuse(self, error: GateError) -> web.StreamResponse:
         """Say no, if there is still somebody to hear it; the connection stays usable where that is safe."""
@@ -123,19 +174,6 @@ class HttpDoor:
         if not self._request.content.is_eof() and self._request.body_exists:
             response.force_close()  # Nobody will read the rest of that body.
         return response
-
-    @asynccontextmanager
-    async def _taken(self) -> AsyncIterator[None]:
-        """Whether the client takes what is sent, and in time."""
-        try:
-            async with asyncio.timeout(self._manners.stall_timeout):
-                yield
-        except TimeoutError as error:
-            if self._request.transport is not None:
-                self._request.transport.abort()
-            raise ClientStalled from error
-        except ConnectionError as error:
-            raise ClientGone from error
 
     def _close(self) -> None:
         """What is written still goes out; the end of the answer never does."""

@@ -261,7 +261,9 @@ class RecordingUpstream:
             return await self._news.get()
 
     def forget(self) -> None:
-        """What has come so far does not count."""
+        """What has come so far does not count, and the next who asks has to connect."""
+        for connection in self.connections:
+            connection.end()
         self.connections.clear()
         self.asked.clear()
         while not self._news.empty():

@@ -16,7 +16,7 @@ def as_sent(
     ]
     if body is not None:
         lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + (body or b"")
+    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
 
 def all_sent(upstream: RecordingUpstream) -> list[bytes]:

@@ -13,7 +13,7 @@ from proxy.ledger.bookkeeping import Fold
 from proxy.ledger.line import LONGEST_NAME, Ledger, Line, shown
 from proxy.ledger.steps import Done, Step, Told, written
 from proxy.policy.endpoints import find
-from proxy.vocabulary import Ask, Call, Caller, Carrier, Credential, Entry, Outcome, Plan, Usage
+from proxy.vocabulary import Ask, Call, Caller, Carrier, Credential, Entry, Later, Outcome, Plan, Usage
 from tests.fakes.clock import FakeClock
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -22,6 +22,12 @@ CALLER = Caller("alice", "k1", Plan("default"), team="lab")
 CHAT = find("POST", "/api/chat")[0]
 TAGS = find("GET", "/api/tags")[0]
 ASK = Ask(CHAT, model="llama3.2:1b", stream=True, prompt_floor=7)
+
+
+async def done(later: Later | None) -> None:
+    """Return once what is left to wait for is done, if anything is."""
+    if later is not None:
+        await later
 
 
 class Kept:
@@ -478,7 +484,7 @@ async def test_before_the_last_of_an_answer_the_ledger_has_all_of_it(desk: Desk)
         line.begun_by(CALLER)
         async with line.asking():
             line.meter = Meter(Usage(20, 5))
-            await line.tells_all(200, 10)
+            await done(line.tells_all(200, 10))
             told = desk.kept.steps[-1]
             desk.clock.seconds += 2.0
             line.began(200)
@@ -491,13 +497,31 @@ async def test_before_the_last_of_an_answer_the_ledger_has_all_of_it(desk: Desk)
     assert [replace(entry, gpu_seconds=told.entry.gpu_seconds)] == desk.kept.entries
 
 
+async def test_who_hears_of_an_end_a_moment_after_the_last_words_hears_what_the_ledger_was_told(desk: Desk) -> None:
+    async with desk.ledger.line(CALL) as line:
+        line.endpoint, line.ask = CHAT, ASK
+        line.begun_by(CALLER)
+        async with line.asking():
+            line.meter = Meter(Usage(20, 5))
+            await done(line.tells_all(200, 10))
+            told = desk.kept.steps[-1]
+            desk.clock.seconds += 0.0005
+            line.began(200)
+            line.sends(10)
+    (entry,) = desk.heard.entries
+
+    assert isinstance(told, Told)
+    assert told.entry is entry
+    assert Done("c1", 10, entry.first_byte_seconds, entry.total_seconds) == desk.kept.steps[-1]
+
+
 async def test_an_end_that_is_not_as_it_was_told_is_told_again(desk: Desk) -> None:
     async def happens(line: Line) -> None:
         line.ask = ASK
         line.begun_by(CALLER)
         async with line.asking():
             line.meter = Meter(Usage(20, 5))
-            await line.tells_all(200, 10)
+            await done(line.tells_all(200, 10))
             raise ClientGone
 
     await desk.one(happens)
@@ -551,7 +575,7 @@ async def test_who_tells_what_it_cost_before_the_last_word_has_it_in_the_ledger_
         line.begun_by(CALLER)
         async with line.asking():
             line.meter = Meter(Usage(20, 5))
-            await line.tells(200)
+            await done(line.tells(200))
             told = desk.kept.steps[-1]
 
     assert isinstance(told, Told)

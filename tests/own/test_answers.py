@@ -32,12 +32,18 @@ async def own(caller: Caller, query: Mapping[str, str]) -> bytes:
     return f"{caller.key_id} asks {dict(query)}".encode()
 
 
+async def whole(answer: Answer) -> bytes:
+    taken: list[bytes] = []
+    await answer.flow(taken.append)
+    return b"".join(taken)
+
+
 async def test_the_gates_own_routes_are_answered_without_the_backend() -> None:
     backend, ask = Backend(), Ask(find("GET", "/v1/usage")[0], query={"tz": "UTC"})
     answers = Answers(backend, {"/v1/usage": own})
     installed = await answers.installed(ask, None)
     async with answers.open(ALICE, ask, None) as answer:
-        body = b"".join([piece async for piece in answer.pieces()])
+        body = await whole(answer)
 
     assert ({}, 200, b"k1 asks {'tz': 'UTC'}") == (installed, answer.status, body)
     assert {
@@ -56,6 +62,6 @@ async def test_every_other_route_is_the_backends() -> None:
         ask = Ask(endpoint, segment="x")
         assert {LLAMA} == (await answers.installed(ask, LLAMA)).keys()
         async with answers.open(ALICE, ask, None) as answer:
-            assert [b"the backend's"] == [piece async for piece in answer.pieces()]
+            assert b"the backend's" == await whole(answer)
 
     assert 2 * len(others) == len(backend.asked)
