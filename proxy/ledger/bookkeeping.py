@@ -17,15 +17,17 @@ from typing import Protocol
 from proxy.errors import StorageFailed
 from proxy.ledger import Book, Mark, Part, Running, journal
 from proxy.ledger.journal import Journal
-from proxy.ledger.steps import Done, Told, read
+from proxy.ledger.steps import Done, Told, call_of, ended_as_told, read
 from proxy.vocabulary import Entry
 
 EVERY_SECONDS = 0.25
 """Between two groups: whoever looks into the book sees what happened so long ago."""
 COPY_SECONDS = 5.0
 """How long a copy is waited for."""
-LARGEST_GROUP = 400
-"""Lines of the journal that are brought to the book at once: what the loop can do between two calls."""
+LARGEST_GROUP = 1600
+"""Lines of the journal that are brought to the book at once: some 400 calls. More would save little, and the thread
+that brings them would be in the loop's way for longer at a time."""
+_GOES_ON = (b"B", b"T")
 CLOSED = "closed"
 """The journal of calls that nobody's journal tells of any more."""
 SLOWEST_SECONDS = 5.0
@@ -43,7 +45,10 @@ class Copy(Protocol):
 
 @dataclass(slots=True)
 class Fold:
-    """What comes of a journal, step by step. No I/O."""
+    """What comes of a journal, step by step. No I/O.
+
+    Most calls begin and end within one group of lines: of those nothing is read but what they came to.
+    """
 
     running: dict[str, Running] = field(default_factory=dict)
     torn: int = 0
@@ -52,30 +57,61 @@ class Fold:
     def take(self, lines: Sequence[bytes]) -> tuple[list[Entry], list[Running]]:
         """The entries that these lines end, and the calls that go on behind them and of which they tell something."""
         ended: list[Entry] = []
-        news: dict[str, Entry | None] = {}  # What was told of a call last: most have ended before it is looked at.
+        news: dict[str, list[bytes]] = {}
+        """What was said of each call that goes on."""
         for line in lines:
+            call = call_of(line)
+            if call is None:
+                self.torn += 1
+            elif line.startswith(_GOES_ON):
+                said = news.get(call)
+                if said is None:
+                    news[call] = [line]
+                else:
+                    said.append(line)
+            else:
+                said = news.pop(call, [])
+                step = self._end(call, said, line)
+                if isinstance(step, Entry):
+                    ended.append(step)
+                elif step is None and said:
+                    news[call] = said
+        for said in news.values():
+            self._hear(said)
+        return ended, [self.running[call] for call in news if call in self.running]
+
+    def _end(self, call: str, said: Sequence[bytes], line: bytes) -> Entry | Done | None:
+        """The entry of a call which this line ends; the line's own step where nothing had been told of it; None where
+        it tells nothing.
+        """
+        if said and said[-1][:1] == b"T" and (entry := ended_as_told(said[-1], line)) is not None:
+            self.running.pop(call, None)
+            return entry
+        match read(line):
+            case Entry() as entry:
+                self.running.pop(call, None)
+                return entry
+            case Done() as done:
+                self._hear(said)
+                known = self.running.pop(call, None)
+                return _as_told(known.told, done) if known and known.told else done
+        self.torn += 1
+        return None
+
+    def _hear(self, said: Sequence[bytes]) -> None:
+        """What lines say of one call that goes on."""
+        news: Entry | None = None
+        for line in said:
             match read(line):
                 case Running() as running:
                     self.running[running.id] = running
-                    news[running.id] = None
                 case Told(entry):
                     self.running.setdefault(entry.id, _begun(entry))  # Where a crash has torn how it began.
-                    news[entry.id] = entry
-                case Entry() as entry:
-                    self.running.pop(entry.id, None)
-                    news.pop(entry.id, None)
-                    ended.append(entry)
-                case Done() as done:
-                    known = self.running.pop(done.id, None)
-                    told = news.pop(done.id, None) or (known.told if known else None)
-                    if told is not None:
-                        ended.append(_as_told(told, done))
-                case None:
+                    news = entry
+                case _:
                     self.torn += 1
-        for call, told in news.items():
-            if told is not None:
-                self.running[call] = _heard(self.running[call], told)
-        return ended, [self.running[call] for call in news]
+        if news is not None:
+            self.running[news.id] = _heard(self.running[news.id], news)
 
     def died(self) -> list[Entry]:
         """What becomes of the calls that went on when their process ended."""
@@ -98,6 +134,18 @@ def _begun(told: Entry) -> Running:
 
 
 def _heard(running: Running, told: Entry) -> Running:
+    """With what was told, which says much that is known already: both hold the same texts, for many may go on."""
+    told = replace(
+        told,
+        id=running.id,
+        at=running.at,
+        endpoint=running.endpoint,
+        user=running.user,
+        team=running.team,
+        key_id=running.key_id,
+        plan=running.plan,
+        peer=running.peer,
+    )
     return replace(running, model=told.model, stream=told.stream, prompt_floor=told.usage.prompt_tokens, told=told)
 
 
@@ -208,8 +256,11 @@ class Bookkeeper:
             await _keep_copies(self._copies, ended)
             self._copied = part.mark
         await self._book.write(ended, part)
+        if part.mark.segment > self._mark.segment:
+            await asyncio.to_thread(self._journal.forget, part.mark)
+        else:
+            self._journal.forget(part.mark)
         self._mark = part.mark
-        await asyncio.to_thread(self._journal.forget, part.mark)
 
     def _failed(self, error: Exception) -> None:
         why = error.why if isinstance(error, StorageFailed) else f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from collections import deque
 
 from proxy.ledger.journal import Journal
 from proxy.ledger.steps import Step, written
+from proxy.vocabulary import Later
 
 PATIENCE_SECONDS = 2.0
 """How long a call waits for a disk that says neither yes nor no; its line goes on waiting without it."""
@@ -28,15 +29,19 @@ class JournalKeeper:
     def note(self, step: Step) -> None:
         self._journal.note(written(step))
 
-    async def keep(self, step: Step) -> None:
+    def keep(self, step: Step) -> Later | None:
         answered = self._journal.keep(written(step))
+        return None if answered is None else self._patience_for(answered)
+
+    def _patience_for(self, answered: "asyncio.Future[None]") -> Later:
+        """From now on, whenever it comes to be awaited."""
         loop = asyncio.get_running_loop()
         self._waiting.append((loop.time() + self._patience, answered))
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
         if self._alarm is None:
             self._alarm = loop.call_later(self._patience, self._look)
-        await answered
+        return _until(answered)
 
     def _look(self) -> None:
         """Let go of all who have waited for long enough."""
@@ -49,3 +54,7 @@ class JournalKeeper:
                 answered.set_result(None)
         if self._waiting:
             self._alarm = loop.call_at(self._waiting[0][0], self._look)
+
+
+async def _until(answered: "asyncio.Future[None]") -> None:
+    await answered

@@ -13,6 +13,9 @@ TOKENS = 1_000_000
 SECONDS = 3600
 """In the hour of a watt-hour."""
 
+MOST_KNOWN = 1000
+"""Names of models of which it is remembered what they cost; a caller may think of any number."""
+
 Covers = Callable[[str, str], bool]
 """Whether a pattern covers the model of this name; ValueError where that names no model: it is a caller's own text."""
 
@@ -29,6 +32,10 @@ class Prices:
     """What a million tokens of prompts and of answers cost elsewhere; None where nobody has said."""
     watts: float | None = None
     """What the GPU draws while it works; None where nobody has said."""
+    _known: dict[str, tuple[float, float, float] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Prices by the names of models that were asked for: to look through all patterns takes longer."""
 
     def priced(self, entry: Entry) -> Entry:
         """The entry with its ``cost``, what it would have cost ``elsewhere``, and its ``watt_hours``.
@@ -49,8 +56,17 @@ class Prices:
     def _price_of(self, model: str | None) -> tuple[float, float, float] | None:
         """That of the most specific pattern which covers the model: fewest wildcards, then the longest, then the first;
         None where there is none."""
+        if model is None:
+            return None
+        if model not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[model] = self._looked_up(model)
+        return self._known[model]
+
+    def _looked_up(self, model: str) -> tuple[float, float, float] | None:
         try:
-            patterns = [one for one in self.models if model is not None and self.covers(one, model)]
+            patterns = [one for one in self.models if self.covers(one, model)]
         except ValueError:
             return None
         best = min(patterns, key=lambda one: (one.count("*"), -len(one)), default=None)

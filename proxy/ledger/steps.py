@@ -36,18 +36,19 @@ _running = msgspec.json.Decoder(Running)
 _entry = msgspec.json.Decoder(Entry)
 _done = msgspec.json.Decoder(Done)
 
+_BEFORE_ID = b'{"id":"'
+_ID_AT = 1 + len(_BEFORE_ID)
+
 
 def written(step: Step) -> bytes:
     """The line of a step, with its end."""
-    match step:
-        case Entry():
-            return b"E%b\n" % _encode(step)
-        case Told():
-            return b"T%b\n" % _encode(step.entry)
-        case Running():
-            return b"B%b\n" % _encode(step)
-        case Done():
-            return b"D%b\n" % _encode(step)
+    kind = type(step)
+    if kind is Told:
+        return b"T%b\n" % _encode(step.entry)  # type: ignore[union-attr]  # A ``match`` takes as long as the encoder.
+    return b"%b%b\n" % (_LETTERS[kind], _encode(step))
+
+
+_LETTERS: dict[type, bytes] = {Entry: b"E", Running: b"B", Done: b"D"}
 
 
 def read(line: bytes) -> Step | None:
@@ -66,3 +67,30 @@ def read(line: bytes) -> Step | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return None
+
+
+def call_of(line: bytes) -> str | None:
+    """The call of which a line tells, without looking at the rest of it; None where it does not begin as one."""
+    if not line.startswith(_BEFORE_ID, 1):
+        return None
+    try:
+        text = line[_ID_AT : line.index(b'"', _ID_AT)].decode()
+    except ValueError:
+        return None
+    if "\\" in text:  # No id of ours.
+        step = read(line)
+        if step is None:
+            return None
+        return step.entry.id if isinstance(step, Told) else step.id
+    return text
+
+
+def ended_as_told(told: bytes, done: bytes) -> Entry | None:
+    """The entry that comes of the line of a ``Told`` and that of the ``Done`` behind it; None where one is torn.
+
+    They are read as one: of a member that is there twice the last counts.
+    """
+    if told[-1:] != b"}" or done[:2] != b"D{":
+        return None
+    entry = read(b"E%b,%b" % (told[1:-1], done[2:]))
+    return entry if isinstance(entry, Entry) else None

@@ -10,6 +10,8 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+import msgspec
+
 from proxy.ledger import lines
 from proxy.ledger.facts import facts
 from proxy.vocabulary import Entry, Now
@@ -21,6 +23,7 @@ LOOK_BACK_BYTES = 2**20
 MOST_KNOWN = 7
 """Files of which it is remembered what stood in them."""
 
+_encode = msgspec.json.Encoder().encode
 _NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl")
 
 
@@ -100,7 +103,12 @@ class UsageLog:
 
 
 def _line(entry: Entry) -> bytes:
-    return json.dumps({"schema": SCHEMA, **facts(entry)}).encode() + b"\n"
+    told = {"schema": SCHEMA, **facts(entry)}
+    with suppress(UnicodeEncodeError):
+        line = _encode(told)
+        if line.isascii():
+            return line + b"\n"
+    return json.dumps(told).encode() + b"\n"  # In ASCII, where nothing passes for the end of a line.
 
 
 def _id(line: bytes) -> str | None:

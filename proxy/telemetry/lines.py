@@ -18,6 +18,8 @@ MOST_WAITING: Final = 10_000
 END_SECONDS: Final = 1.0
 """How long the end of the process waits for what is still to be written."""
 RETRY_SECONDS: Final = 1.0
+GATHER_SECONDS: Final = 0.03
+"""How long a line that can wait does so for others: to wake the thread costs more than to make a line."""
 
 
 class LinesHandler(logging.Handler):
@@ -34,6 +36,9 @@ class LinesHandler(logging.Handler):
         self._most_waiting = most_waiting
         self._lines: deque[bytes] = deque()
         self._has_come = threading.Condition()
+        self._is_asleep = False
+        """Whether the thread waits for a line; else it will look again by itself."""
+        self._is_urgent = False
         self._writing = 0
         # Now, for later there may be no memory left for a thread.
         threading.Thread(target=self._write_all, name="log", daemon=True).start()
@@ -44,17 +49,33 @@ class LinesHandler(logging.Handler):
         except Exception:  # noqa: BLE001  # As every handler: a line that cannot be told must not end a call.
             self.handleError(record)
             return
+        self.say(line, now=record.levelno >= logging.WARNING)
+
+    def say(self, line: bytes, *, now: bool) -> None:
+        """Write a line, with its end: at once, or soon."""
         with self._has_come:
-            if len(self._lines) >= self._most_waiting:
+            count = len(self._lines)
+            if count >= self._most_waiting:
                 self.lost += 1
                 return
             self._lines.append(line)
-            self._has_come.notify()
+            if (now or count >= self._most_waiting // 2) and not self._is_urgent:
+                self._hasten()
+            elif self._is_asleep:
+                self._is_asleep = False
+                self._has_come.notify_all()
+
+    def _hasten(self) -> None:
+        self._is_urgent = True
+        self._is_asleep = False
+        self._has_come.notify_all()
 
     def flush(self) -> None:
         """Return once everything is written, or after a second where that cannot be."""
         over = time.monotonic() + END_SECONDS
         with self._has_come:
+            if self._lines:
+                self._hasten()
             while (self._lines or self._writing) and (left := over - time.monotonic()) > 0:
                 self._has_come.wait(left)
 
@@ -62,7 +83,10 @@ class LinesHandler(logging.Handler):
         while True:
             with self._has_come:
                 while not self._lines:
+                    self._is_asleep = True
                     self._has_come.wait()
+                self._has_come.wait_for(lambda: self._is_urgent, GATHER_SECONDS)
+                self._is_urgent = False
                 group = list(self._lines)
                 self._lines.clear()
                 self._writing = len(group)

@@ -6,14 +6,19 @@ it can pass for a line of its own.
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import structlog
+import msgspec
 
+from proxy.late import without
 from proxy.ledger.facts import facts
 from proxy.telemetry.lines import LinesHandler
 from proxy.vocabulary import Entry, Outcome
+
+with without("rich"):  # It would only serve to show tracebacks, and those hold what nobody may read.
+    import structlog
 
 LONGEST_FIELD = 1000
 LEVELS = {
@@ -31,42 +36,94 @@ Event = MutableMapping[str, Any]
 
 
 def configure(*, pretty: bool, level: str, stream: TextIO = sys.stdout) -> None:
-    """Send every log line of the process, ours and the libraries', to the stream."""
-    before: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _exception_without_text,
-        _short,
-    ]
-    rendered: list[structlog.typing.Processor] = (
-        [_printable, structlog.dev.ConsoleRenderer(colors=True)] if pretty else [structlog.processors.JSONRenderer()]
-    )
+    """Send every log line of the process, ours and the libraries', to the stream.
+
+    The libraries' come as records of the standard library. Ours do not: to make one and to take it apart again costs
+    more than all that is done here.
+    """
+    least = logging.getLevelNamesMapping()[level.upper()]
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    pretty_ones: list[structlog.typing.Processor] = [_printable, structlog.dev.ConsoleRenderer(colors=True)]
     handler = _handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=before,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.ExtraAdder(),
+                timestamp,
+                _exception_without_text,
+                _short,
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(pretty_ones if pretty else [structlog.processors.JSONRenderer()]),
+            ],
         )
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)  # It tells of every connection.
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # It tells of every statement, with what is to be kept.
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(least)
+    said = _Said(handler)
     structlog.configure(
-        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        processors=[
+            _spread,
+            structlog.processors.add_log_level,
+            _exception_without_text,
+            *([timestamp, _short, *pretty_ones] if pretty else [_json]),
+        ],
+        logger_factory=lambda *_: said,
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         cache_logger_on_first_use=True,
     )
 
 
-def _handler(stream: TextIO) -> logging.Handler:
+class _Memory(logging.StreamHandler[TextIO]):
+    """To a stream that is in memory, and never full."""
+
+    def say(self, line: bytes, *, now: bool) -> None:  # As ``LinesHandler`` has it.
+        self.stream.write(line.decode())
+
+
+def _handler(stream: TextIO) -> LinesHandler | _Memory:
     try:
         return LinesHandler(stream)
-    except OSError:  # It is in memory, and never full.
-        return logging.StreamHandler(stream)
+    except OSError:
+        return _Memory(stream)
+
+
+class _Said:
+    """Takes our own lines, once they are rendered."""
+
+    def __init__(self, handler: LinesHandler | _Memory) -> None:
+        self._handler = handler
+
+    def info(self, line: str) -> None:
+        self._handler.say(line.encode("utf-8", "backslashreplace") + b"\n", now=False)
+
+    def error(self, line: str) -> None:
+        self._handler.say(line.encode("utf-8", "backslashreplace") + b"\n", now=True)
+
+    debug = info
+    warning = critical = error
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+_dumps = structlog.processors.JSONRenderer()
+
+
+def _json(logger: Any, method: str, event: Event) -> str:
+    """In ASCII: what is none is written as the standard library does, so that nothing of it passes for a line's end."""
+    event["timestamp"] = now = datetime.now(UTC)
+    try:
+        line = _encode(event).decode("ascii")
+        if len(line) <= LONGEST_FIELD:
+            return line  # None of its fields can be longer.
+    except UnicodeError:
+        pass
+    event["timestamp"] = now.isoformat().replace("+00:00", "Z")
+    return str(_dumps(logger, method, _short(logger, method, event)))
 
 
 def lost_lines() -> int:
@@ -105,6 +162,19 @@ def _printable(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
+def _spread(_logger: object, _method: str, event: Event) -> Event:
+    """An entry as its facts, without what is absent: a line is read by people too.
+
+    Here, so that nothing is made of what will not be told, and only once.
+    """
+    entry = event.pop("entry", None)
+    if not isinstance(entry, Entry):
+        return event
+    told: Event = {name: value for name, value in facts(entry).items() if value is not None}
+    told.update(event)
+    return told
+
+
 class CallLog:
     """One line per call."""
 
@@ -112,9 +182,4 @@ class CallLog:
         self._log = structlog.stdlib.get_logger("proxy.calls")
 
     def recorded(self, entry: Entry) -> None:
-        self._log.log(LEVELS[entry.outcome], "call_ended", **_told(facts(entry)))
-
-
-def _told(all_facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is absent: a line is read by people too."""
-    return {name: value for name, value in all_facts.items() if value is not None}
+        self._log.log(LEVELS[entry.outcome], "call_ended", entry=entry)

@@ -92,6 +92,31 @@ def test_a_line_that_tells_nothing_is_counted_and_stops_nothing() -> None:
     assert 3 == fold.torn
 
 
+def test_a_call_that_is_done_though_nothing_was_told_of_it_goes_on_no_more() -> None:
+    fold = Fold()
+
+    assert ([], []) == fold.take(lines(began("a"), Done("a", 1, None, 1.0)))
+    assert ({}, 0) == (fold.running, fold.torn)
+
+
+def test_what_was_told_before_counts_where_what_was_told_last_is_torn() -> None:
+    fold, whole = Fold(), lines(Told(entry("a", tokens=9)))[0]
+    zeros = whole[:60] + bytes(20) + whole[80:]
+    done = Done("a", 9, 0.5, 2.0)
+    ended = replace(lost("a"), bytes_out=9, first_byte_seconds=0.5, total_seconds=2.0)
+
+    assert ([ended], []) == fold.take([*lines(began("a"), Told(lost("a"))), zeros, *lines(done)])
+    assert 1 == fold.torn
+
+
+def test_a_torn_end_ends_nothing() -> None:
+    fold, whole = Fold(), lines(Done("a", 9, 0.5, 2.0))[0]
+    known = replace(began("a"), model="m", prompt_floor=3, told=lost("a"))
+
+    assert ([], [known]) == fold.take([*lines(began("a"), Told(lost("a"))), whole[:-1]])
+    assert 1 == fold.torn
+
+
 CALLS = ("a", "b", "c")
 
 
@@ -180,7 +205,8 @@ class House:
 
     async def say(self, *steps: Step) -> None:
         for step in steps:
-            await self.journal.keep(written(step))
+            if (answered := self.journal.keep(written(step))) is not None:
+                await answered
 
     async def end(self) -> None:
         await self.journal.end()

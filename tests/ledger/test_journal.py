@@ -26,6 +26,11 @@ async def opened(folder: Path, *, segment_bytes: int = 4096, most_bytes: int = 1
         made.close()
 
 
+async def keep(kept: Journal, *lines: bytes) -> None:
+    """All of them kept, or known to have to wait."""
+    await asyncio.gather(*filter(None, map(kept.keep, lines)))
+
+
 def lines(count: int, size: int = 100) -> list[bytes]:
     return [b"%06d %b\n" % (number, b"x" * (size - 8)) for number in range(count)]
 
@@ -36,16 +41,35 @@ def bare(of: list[bytes]) -> list[bytes]:
 
 async def test_what_was_kept_is_on_disk_when_its_future_is_done(tmp_path: Path) -> None:
     async with opened(tmp_path / "j") as kept:
-        await kept.keep(b"one\n")
+        await keep(kept, b"one\n")
 
         assert ([b"one"], Mark(2, 0)) == read(tmp_path / "j", Mark(), None, 10)
         assert ([b"one"], Mark(1, 4)) == kept.read(Mark(), 10)
 
 
+async def test_a_line_is_on_disk_at_once_with_all_that_was_noted_before_it(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        kept.note(b"one\n")
+        kept.note(b"two\n")
+
+        assert [] == kept.read(Mark(), 10)[0]
+        assert kept.keep(b"three\n") is None
+        assert [b"one", b"two", b"three"] == kept.read(Mark(), 10)[0]
+
+
+async def test_what_nobody_waits_for_is_on_disk_when_the_tick_of_the_loop_is_over(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        kept.note(b"one\n")
+        kept.note(b"two\n")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert [b"one", b"two"] == kept.read(Mark(), 10)[0]
+
+
 async def test_lines_stay_in_order_over_many_segments(tmp_path: Path) -> None:
     async with opened(tmp_path / "j") as kept:
-        waits = [kept.keep(line) for line in lines(200)]
-        await asyncio.gather(*waits)
+        await keep(kept, *lines(200))
 
         assert bare(lines(200)) == kept.read(Mark(), 1000)[0]
         assert len(segments(tmp_path / "j")) >= 5
@@ -64,7 +88,7 @@ def test_reading_on_from_any_mark_leaves_nothing_out(
         async with opened(folder, segment_bytes=1024) as kept:
             for line in said:
                 kept.note(line)
-            await kept.keep(b"end\n")
+            await keep(kept, b"end\n")
             found, mark = kept.read(Mark(), most)
             while more := kept.read(mark, most)[0]:
                 found, mark = found + more, kept.read(mark, most)[1]
@@ -78,9 +102,111 @@ def test_reading_on_from_any_mark_leaves_nothing_out(
     assert bare([*said, b"end\n"]) == there == found
 
 
+class Hand:
+    """A clock that goes on by as much as each write takes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = self.takes = 0.0
+        self.wrote: list[int] = []
+        """In which threads."""
+        self._pwrite = os.pwrite
+        monkeypatch.setattr(os, "pwrite", self.pwrite)
+
+    def pwrite(self, file: int, text: bytes, at: int) -> int:
+        self.wrote.append(threading.get_ident())
+        self.now += self.takes
+        return self._pwrite(file, text, at)
+
+
+async def test_a_write_that_was_slow_hands_over_to_the_thread_until_the_disk_is_quick_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, here = Hand(monkeypatch), threading.get_ident()
+    made = Journal(tmp_path / "j", most_bytes=10**6, again_seconds=0.001, clock=lambda: disk.now)
+    made.begin()
+    disk.takes = journal.SLOW_SECONDS * 2
+    slow = made.keep(b"slow\n")
+    by_now = list(disk.wrote)
+    waits = made.keep(b"meanwhile\n")
+
+    assert (None, [here], True) == (slow, by_now, waits is not None)
+    await keep(made, b"later\n")
+    assert here not in disk.wrote[1:]
+    disk.takes, disk.now = 0.0, disk.now + 1
+    await until(lambda: made.keep(b"again\n") is None)
+
+    assert here == disk.wrote[-1]
+    said = made.read(Mark(), 10**4)[0]
+    assert [b"slow", b"meanwhile", b"later"] == said[:3]
+    assert {b"again"} == set(said[3:])
+    await made.end()
+    made.close()
+
+
+async def test_the_loop_writes_again_though_lines_never_cease_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Hand(monkeypatch)
+    made = Journal(tmp_path / "j", most_bytes=10**8, again_seconds=0.001, clock=lambda: disk.now)
+    made.begin()
+    disk.takes = 1.0
+    made.keep(b"slow\n")
+    disk.takes, disk.now = 0.0, disk.now + 1
+    said = [b"slow"]
+
+    def come() -> bool:
+        """A few more, of which nobody ever waits for the last."""
+        for number in range(20):
+            said.append(b"%d" % (len(said) * 100 + number))
+            if made.keep(said[-1] + b"\n") is None:
+                return True
+        return False
+
+    await until(come)
+
+    assert said == made.read(Mark(), 10**6)[0]
+    await made.end()
+    made.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(fails=st.lists(st.booleans(), min_size=1, max_size=30), size=st.integers(9, 400))
+def test_whoever_writes_lines_stay_in_order_and_none_is_left_out(
+    tmp_path_factory: pytest.TempPathFactory, fails: list[bool], size: int
+) -> None:
+    folder = tmp_path_factory.mktemp("journals") / "j"
+    said = lines(len(fails) * 3, size)
+
+    async def write() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch)
+            async with opened(folder, segment_bytes=1024) as kept:
+                for number, fail in enumerate(fails):
+                    disk.fails = fail
+                    kept.note(said[number * 3])
+                    kept.note(said[number * 3 + 1])
+                    await keep(kept, said[number * 3 + 2])
+                disk.fails = False
+                await until(lambda: not kept.failing)
+
+    asyncio.run(write())
+
+    assert bare(said) == read(folder, Mark(), None, 10**4)[0]
+
+
+async def test_what_is_said_after_the_end_is_lost_and_counted(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        kept.note(b"one\n")
+
+        assert [] == await kept.end()
+        kept.note(b"two\n")
+        assert kept.keep(b"three\n") is None
+        assert ([b"one"], 2) == (kept.read(Mark(), 10)[0], kept.lost)
+
+
 async def test_what_is_in_the_book_takes_no_room_any_more(tmp_path: Path) -> None:
     async with opened(tmp_path / "j") as kept:
-        await asyncio.gather(*map(kept.keep, lines(200)))
+        await keep(kept, *lines(200))
         before = kept.size
         _, mark = kept.read(Mark(), 150)
         kept.forget(mark)
@@ -92,9 +218,9 @@ async def test_what_is_in_the_book_takes_no_room_any_more(tmp_path: Path) -> Non
 
 async def test_it_is_full_when_too_much_waits_for_the_book_and_takes_more_all_the_same(tmp_path: Path) -> None:
     async with opened(tmp_path / "j", most_bytes=10_000) as kept:
-        await asyncio.gather(*map(kept.keep, lines(50)))
+        await keep(kept, *lines(50))
         early = kept.full
-        await asyncio.gather(*map(kept.keep, lines(100)))
+        await keep(kept, *lines(100))
         late = kept.full
         kept.forget(kept.read(Mark(), 1000)[1])
 
@@ -105,8 +231,8 @@ async def test_a_line_that_is_longer_than_a_segment_is_told_as_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(tmp_path / "j") as kept:
-        await kept.keep(b"x" * 5000 + b"\n")
-        await kept.keep(b"one\n")
+        await keep(kept, b"x" * 5000 + b"\n")
+        await keep(kept, b"one\n")
 
         assert ([b"one"], 1) == (kept.read(Mark(), 10)[0], kept.lost)
     assert ["journal_lines_lost"] == [record.message for record in caplog.records]
@@ -114,7 +240,7 @@ async def test_a_line_that_is_longer_than_a_segment_is_told_as_lost(
 
 async def test_a_torn_line_was_never_there(tmp_path: Path) -> None:
     async with opened(tmp_path / "j") as kept:
-        await asyncio.gather(*map(kept.keep, lines(3)))
+        await keep(kept, *lines(3))
     with (tmp_path / "j" / "00000001").open("r+b") as file:
         file.seek(300)
         file.write(b"half a li")
@@ -151,11 +277,11 @@ async def test_nobody_waits_for_a_disk_that_takes_nothing_and_it_is_written_once
 ) -> None:
     disk = Disk(monkeypatch)
     async with opened(tmp_path / "j") as kept:
-        await kept.keep(b"before\n")
+        await keep(kept, b"before\n")
         disk.fails = True
         async with asyncio.timeout(5):
-            await kept.keep(b"during\n")
-            await kept.keep(b"still\n")
+            await keep(kept, b"during\n")
+            await keep(kept, b"still\n")
         while_failing = kept.full, kept.read(Mark(), 10)[0]
         disk.fails = False
         await until(lambda: not kept.failing)
@@ -172,7 +298,7 @@ async def test_what_waits_for_the_disk_is_bounded_and_what_is_lost_is_told(
     disk = Disk(monkeypatch)
     async with opened(tmp_path / "j") as kept:
         disk.fails = True
-        await asyncio.gather(*map(kept.keep, lines(35)))
+        await keep(kept, *lines(35))
         await until(lambda: kept.lost == 15)
         disk.fails = False
         await until(lambda: not kept.failing)
@@ -184,7 +310,7 @@ async def test_what_no_disk_took_by_the_end_is_given_back(tmp_path: Path, monkey
     disk = Disk(monkeypatch)
     async with opened(tmp_path / "j") as kept:
         disk.fails = True
-        await kept.keep(b"one\n")
+        await keep(kept, b"one\n")
 
         assert [b"one"] == await kept.end()
 
@@ -192,7 +318,7 @@ async def test_what_no_disk_took_by_the_end_is_given_back(tmp_path: Path, monkey
 async def test_far_beyond_its_bound_it_takes_nothing_more_and_counts_that(tmp_path: Path) -> None:
     async with opened(tmp_path / "j", most_bytes=5_000) as kept:
         for line in lines(300):
-            await kept.keep(line)
+            await keep(kept, line)
 
         assert 10_000 <= kept.size <= 15_000
         assert kept.lost == 300 - len(kept.read(Mark(), 1000)[0])
@@ -203,7 +329,7 @@ async def test_a_system_that_gives_no_room_beforehand_gets_zeros(
 ) -> None:
     monkeypatch.delattr(os, "posix_fallocate")
     async with opened(tmp_path / "j") as kept:
-        await asyncio.gather(*map(kept.keep, lines(100)))
+        await keep(kept, *lines(100))
 
         assert bare(lines(100)) == kept.read(Mark(), 1000)[0]
 
@@ -213,7 +339,7 @@ async def test_the_next_segment_has_its_room_before_the_disk_is_full(
 ) -> None:
     async with opened(tmp_path / "j") as kept:
         monkeypatch.setattr(os, "posix_fallocate", _full_disk)
-        await asyncio.gather(*map(kept.keep, lines(60)))
+        await keep(kept, *lines(60))
 
         assert (False, bare(lines(60))) == (kept.failing, kept.read(Mark(), 100)[0])
 
@@ -225,7 +351,7 @@ def _full_disk(file: int, at: int, size: int) -> None:
 
 async def test_a_journal_is_left_behind_once_its_process_has_gone(tmp_path: Path) -> None:
     async with opened(tmp_path / "journal" / "a") as kept:
-        await kept.keep(b"one\n")
+        await keep(kept, b"one\n")
 
         assert [] == list(left_behind(tmp_path / "journal"))
     found = list(left_behind(tmp_path / "journal"))
@@ -245,7 +371,7 @@ def test_where_there_are_no_journals_none_are_left_behind(tmp_path: Path) -> Non
 
 async def test_a_journal_can_be_removed(tmp_path: Path) -> None:
     async with opened(tmp_path / "j") as kept:
-        await asyncio.gather(*map(kept.keep, lines(100)))
+        await keep(kept, *lines(100))
     remove(tmp_path / "j")
 
     assert not (tmp_path / "j").exists()
@@ -259,5 +385,5 @@ async def test_it_is_nobody_elses_to_read(tmp_path: Path) -> None:
 
 async def test_it_can_be_brought_to_the_disk_itself(tmp_path: Path) -> None:
     async with opened(tmp_path / "j") as kept:
-        await kept.keep(b"one\n")
+        await keep(kept, b"one\n")
         kept.sync()

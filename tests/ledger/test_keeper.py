@@ -17,13 +17,18 @@ async def test_what_is_kept_is_in_the_journal_and_what_is_noted_comes_in_its_tur
     journal.begin()
     keeper = JournalKeeper(journal)
     keeper.note(Running("c1", NOON, "/api/chat"))
-    await keeper.keep(Told(ENTRY))
-    await keeper.keep(ENTRY)
+    later = [keeper.keep(Told(ENTRY)), keeper.keep(ENTRY)]
 
+    assert [None, None] == later
     assert [Running("c1", NOON, "/api/chat"), Told(ENTRY), ENTRY] == list(map(read, journal.read(Mark(), 10)[0]))
     assert not keeper.full
     await journal.end()
     journal.close()
+
+
+async def kept(keeper: JournalKeeper) -> None:
+    if (later := keeper.keep(ENTRY)) is not None:
+        await later
 
 
 class Hanging:
@@ -38,7 +43,7 @@ class Hanging:
 async def test_nobody_waits_for_ever_for_a_disk_that_says_nothing() -> None:
     keeper = JournalKeeper(Hanging(), patience=0.0)  # type: ignore[arg-type]  # The part of it that is used.
     async with asyncio.timeout(5):
-        await keeper.keep(ENTRY)
+        await kept(keeper)
 
     assert keeper.full
 
@@ -61,7 +66,7 @@ async def test_all_who_wait_are_let_go() -> None:
     keeper = JournalKeeper(slow, patience=0.0)  # type: ignore[arg-type]
     async with asyncio.timeout(5):
         for _ in range(2):
-            await asyncio.gather(*(keeper.keep(ENTRY) for _ in range(3)))
+            await asyncio.gather(*(kept(keeper) for _ in range(3)))
 
     assert [True] * 6 == [answer.done() for answer in slow.answers]
 
@@ -69,7 +74,7 @@ async def test_all_who_wait_are_let_go() -> None:
 async def test_who_is_answered_goes_on_beside_those_who_are_not_or_have_left() -> None:
     slow = Slow()
     keeper = JournalKeeper(slow, patience=60.0)  # type: ignore[arg-type]
-    calls = [asyncio.create_task(keeper.keep(ENTRY)) for _ in range(3)]
+    calls = [asyncio.create_task(kept(keeper)) for _ in range(3)]
     await asyncio.sleep(0)
     calls[0].cancel()
     slow.answers[2].set_result(None)

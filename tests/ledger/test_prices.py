@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.ledger.facts import facts
-from proxy.ledger.prices import Prices
+from proxy.ledger.prices import MOST_KNOWN, Prices
 from proxy.policy.models import canonical, canonical_pattern, covered
 from proxy.vocabulary import Entry, Outcome, Usage
 
@@ -108,3 +108,22 @@ def test_whatever_is_told_a_cost_is_a_finite_number_of_json(
     for name in ("cost", "elsewhere", "watt_hours"):
         assert math.isfinite(told[name])
         assert told[name] >= 0
+
+
+def test_a_model_is_looked_up_once_and_those_that_nobody_has_do_not_pile_up() -> None:
+    asked: list[str] = []
+
+    def counting(pattern: str, model: str) -> bool:
+        asked.append(model)
+        return covers(pattern, model)
+
+    prices = Prices(counting, {"gemma3:*": (0.5, 3.0, 0.25)})
+    costs = [prices.priced(entry(model)).cost for model in ("gemma3:4b", "other", "", "gemma3:4b", "other", "")]
+    for number in range(MOST_KNOWN * 2):
+        prices.priced(entry(f"m{number}"))
+
+    assert costs[:3] == costs[3:]
+    assert ["gemma3:4b", "other", ""] == asked[:3]
+    assert MOST_KNOWN * 2 + 3 == len(asked)
+    assert prices == Prices(counting, {"gemma3:*": (0.5, 3.0, 0.25)})
+    assert "m1999" not in repr(prices)

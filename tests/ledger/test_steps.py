@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.ledger import Running
-from proxy.ledger.steps import Done, Step, Told, read, written
+from proxy.ledger.steps import Done, Step, Told, call_of, ended_as_told, read, written
 from proxy.vocabulary import Entry, Outcome, Usage
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -59,3 +59,35 @@ def test_a_time_is_kept_in_any_zone() -> None:
     there = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
     assert replace(BARE, at=there) == read(written(replace(BARE, at=there))[:-1])
+
+
+@pytest.mark.parametrize("step", [BARE, Told(FULL), RUNNING, Done("c1", 900, None, 3.5)])
+@pytest.mark.parametrize("call", ["c1", "", 'a"b', "a\\", "\n", "é\u2028"])
+def test_whose_a_line_is_can_be_told_without_reading_it(step: Step, call: str) -> None:
+    step = Told(replace(FULL, id=call)) if isinstance(step, Told) else replace(step, id=call)
+
+    assert call == call_of(written(step)[:-1])
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"E", b"junk", b'E{"id":', b'E{"id":"c1', b'E{"id":"\xff"', b'X{"id":"\\', b"E{}"]
+)
+def test_a_line_that_does_not_begin_as_one_is_nobodys(line: bytes) -> None:
+    assert call_of(line) is None
+
+
+@pytest.mark.parametrize("told", [BARE, FULL])
+@pytest.mark.parametrize("first_byte", [None, 0.5])
+def test_what_was_told_and_that_it_is_done_are_one_entry(told: Entry, first_byte: float | None) -> None:
+    done = Done(told.id, 901, first_byte, 7.5)
+    ended = replace(told, bytes_out=901, first_byte_seconds=first_byte, total_seconds=7.5)
+
+    assert ended == ended_as_told(written(Told(told))[:-1], written(done)[:-1])
+
+
+@given(st.integers(0, len(written(Told(FULL))) - 2), st.integers(0, len(written(Done("c1", 1, None, 2.0))) - 2))
+def test_half_of_either_is_no_entry(some: int, others: int) -> None:
+    told, done = written(Told(FULL))[:-1], written(Done("c1", 1, None, 2.0))[:-1]
+
+    assert ended_as_told(told[:some], done) is None
+    assert ended_as_told(told, done[:others]) is None

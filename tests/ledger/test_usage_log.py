@@ -234,3 +234,14 @@ def test_the_docs_say_null_only_where_there_may_be_none() -> None:
     assert {name for name, value in bare.items() if value is None} == {
         name for name, (types, _) in documented().items() if NoneType in types
     }
+
+
+@pytest.mark.parametrize("model", ["llama3.2:1b", "é", "a\u2028b\n", "\udcff"])
+async def test_whatever_a_model_is_called_it_is_one_line_in_ascii(
+    tmp_path: Path, opened: Callable[[], UsageLog], model: str
+) -> None:
+    await opened().keep([replace(entry("a"), model=model)])
+    file = tmp_path / "usage/2026-03-01.jsonl"
+
+    assert file.read_bytes().isascii()
+    assert [model] == [json.loads(line)["model"] for line in file.read_text().splitlines()]

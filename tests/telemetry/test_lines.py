@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.telemetry import lines
 from proxy.telemetry.lines import LinesHandler
 
 LONG = "x" * 1000
@@ -92,6 +93,47 @@ def test_a_pipe_that_may_not_be_waited_for_gets_everything_all_the_same(pipe: Pi
     assert 200 * (len(LONG) + 1) == len(pipe.read(200 * (len(LONG) + 1)))
     handler.flush()
     assert 0 == handler.lost
+
+
+def test_a_line_that_can_wait_is_written_with_those_that_come_soon_after_it(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "GATHER_SECONDS", 60.0)
+    writes: list[bytes] = []
+    write = os.write
+
+    def seen(file: int, text: bytes) -> int:
+        writes.append(bytes(text))
+        return write(file, text)
+
+    monkeypatch.setattr(os, "write", seen)
+    handler = LinesHandler(pipe.stream)
+    for text in (b"one\n", b"two\n", b"three\n"):
+        handler.say(text, now=False)
+    handler.flush()
+
+    assert [b"one\ntwo\nthree\n"] == writes
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.ERROR, logging.CRITICAL])
+def test_trouble_does_not_wait(pipe: Pipe, monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    monkeypatch.setattr(lines, "GATHER_SECONDS", 60.0)
+    handler = LinesHandler(pipe.stream)
+    handler.emit(line("one"))
+    trouble = line("two")
+    trouble.levelno = level
+    handler.emit(trouble)
+
+    assert b"one\ntwo\n" == pipe.read(8)
+
+
+def test_much_does_not_wait_either(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "GATHER_SECONDS", 60.0)
+    handler = LinesHandler(pipe.stream, most_waiting=10)
+    for _ in range(6):
+        handler.say(b"x\n", now=False)
+
+    assert b"x\n" * 6 == pipe.read(12)
 
 
 def test_what_cannot_be_said_in_utf_8_is_said_otherwise(pipe: Pipe) -> None:

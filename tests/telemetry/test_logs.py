@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from proxy.ledger.facts import facts
+from proxy.ledger.facts import Fact, facts
 from proxy.telemetry import logs
 from proxy.vocabulary import Entry, Outcome, Usage
 
@@ -90,6 +91,50 @@ def test_what_is_below_the_level_is_not_told(out: io.StringIO, level: str, told:
         logs.CallLog().recorded(replace(ENTRY, outcome=outcome))
 
     assert told == len(lines(out))
+
+
+def test_nothing_is_made_of_what_is_not_told(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Entry] = []
+
+    def seen(entry: Entry) -> dict[str, Fact]:
+        made.append(entry)
+        return facts(entry)
+
+    monkeypatch.setattr(logs, "facts", seen)
+    logs.configure(pretty=False, level="warning", stream=out)
+    for outcome in (Outcome.SERVED, Outcome.TRUNCATED):
+        logs.CallLog().recorded(replace(ENTRY, outcome=outcome))
+
+    assert [Outcome.TRUNCATED] == [entry.outcome for entry in made]
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+@pytest.mark.parametrize("length", [10, logs.LONGEST_FIELD - 10, logs.LONGEST_FIELD, logs.LONGEST_FIELD + 1])
+def test_our_own_lines_say_when_they_are_and_cut_what_is_too_long(out: io.StringIO, letter: str, length: int) -> None:
+    logs.configure(pretty=False, level="info", stream=out)
+    logs.CallLog().recorded(replace(ENTRY, peer=letter * length))
+    (line,) = lines(out)
+    short = logs.LONGEST_FIELD
+
+    assert (letter * length if length <= short else letter * short + "…") == line["peer"]
+    assert line["timestamp"].endswith("Z")
+    assert ["id", "event", "level", "timestamp"] == [*list(line)[:1], *list(line)[-3:]]
+
+
+def test_a_call_is_told_in_the_same_words_on_its_way_through_a_descriptor(tmp_path: Path) -> None:
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    with (tmp_path / "log").open("w") as file:
+        try:
+            logs.configure(pretty=False, level="info", stream=file)
+            logs.CallLog().recorded(replace(ENTRY, model=NASTY))
+            logging.getLogger().handlers[0].flush()
+        finally:
+            logging.getLogger().handlers[:] = before[0]
+            logging.getLogger().setLevel(before[1])
+            structlog.reset_defaults()
+    (line,) = (tmp_path / "log").read_bytes().splitlines()
+
+    assert (NASTY, "call_ended") == (json.loads(line)["model"], json.loads(line)["event"])
 
 
 def test_what_a_caller_wrote_stays_in_its_field(out: io.StringIO) -> None:

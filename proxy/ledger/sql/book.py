@@ -4,28 +4,31 @@ One at a time writes, on PostgreSQL too: so nobody adds an entry to the sums twi
 order of their numbers, for those who follow them.
 """
 
-import json
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.errors import StorageFailed
 from proxy.ledger import Mark, Part, Running, Spent, Sum, Wanted
-from proxy.ledger.facts import facts
-from proxy.ledger.sql import many
-from proxy.ledger.sql.many import Known
-from proxy.ledger.sql.sums import add, sum_up_days, sums
+from proxy.ledger.sql.one_hop import OneHop
+from proxy.ledger.sql.rows import Row, entry_of, running_of
+from proxy.ledger.sql.sums import sum_up_days, sums
 from proxy.ledger.sql.tables import about, calls, journals, running
 from proxy.ledger.sql.times import written
-from proxy.vocabulary import Entry, Level, Outcome, Usage
+from proxy.ledger.sql.writing import writing
+from proxy.vocabulary import Entry, Level
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 PAGE = 1000
 """Entries that are read at once, where all are."""
@@ -41,19 +44,23 @@ class SqlBook:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._file = OneHop(engine) if engine.dialect.name == "sqlite" else None
 
     async def write(self, entries: Sequence[Entry], part: Part | None = None) -> None:
         if not entries and part is None:
             return
-        rows: dict[str, dict[str, Any]] = {}
-        for entry in entries:
-            if entry.id not in rows:
-                rows[entry.id] = _row(entry)
-        async with self._writing() as (connection, zone):
-            if new := await _keep(connection, list(rows.values())):
-                await add(connection, [rows[entry_id] for entry_id in new], ZoneInfo(zone))
-            if part is not None:
-                await _go_on(connection, list(rows), part)
+        asked = writing(self._engine.dialect, entries, part)
+        with _failing():
+            if self._file is not None:
+                await self._file.do(asked)
+                return
+            async with self._engine.begin() as connection:
+                found: Sequence[Row] | None = None
+                with suppress(StopIteration):
+                    while True:
+                        text, values = asked.send(found)  # type: ignore[arg-type]  # Nothing, to begin with.
+                        result = await connection.exec_driver_sql(text, values or None)
+                        found = [tuple(row) for row in result] if result.returns_rows else ()
 
     async def begun(self, journal: str) -> tuple[Mark, list[Running]]:
         async with self._reading() as connection:
@@ -62,7 +69,7 @@ class SqlBook:
             )
             mark = next((Mark(*row) for row in marks), Mark())
             there = select(running).where(running.c.journal == journal).order_by(running.c.at, running.c.id)
-            return mark, [_running(row) for row in (await connection.execute(there)).mappings()]
+            return mark, [running_of(row) for row in (await connection.execute(there)).mappings()]
 
     async def last(self, count: int, *, user: str | None = None) -> list[Entry]:
         newest = select(calls).order_by(calls.c.seq.desc()).limit(count)
@@ -81,9 +88,9 @@ class SqlBook:
         ended = select(calls).where(_may_run_at(moment)).order_by(calls.c.at, calls.c.seq)
         going_on = select(running).where(running.c.at <= written(moment)).order_by(running.c.at, running.c.id)
         async with self._reading() as connection:
-            entries = map(_entry, (await connection.execute(_of_user(ended, calls, user))).mappings())
+            entries = map(entry_of, (await connection.execute(_of_user(ended, calls, user))).mappings())
             there = (await connection.execute(_of_user(going_on, running, user))).mappings()
-            return [one for one in entries if moment < _end(one)], [_running(row) for row in there]
+            return [one for one in entries if moment < _end(one)], [running_of(row) for row in there]
 
     async def all(self, since: datetime | None, until: datetime | None) -> AsyncIterator[Sequence[Entry]]:
         mark, last = await self._ends(since, until)
@@ -137,7 +144,7 @@ class SqlBook:
 
     async def _entries(self, wanted: Select[Any]) -> list[tuple[int, Entry]]:
         async with self._reading() as connection:
-            return [(row["seq"], _entry(row)) for row in (await connection.execute(wanted)).mappings()]
+            return [(row["seq"], entry_of(row)) for row in (await connection.execute(wanted)).mappings()]
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
@@ -170,22 +177,6 @@ def _failing() -> Iterator[None]:
         raise StorageFailed from error
 
 
-async def _keep(connection: AsyncConnection, rows: list[dict[str, Any]]) -> Sequence[str]:
-    """Keep rows of calls; the ids of those that were not there."""
-    if not rows:
-        return []
-    before = (await connection.execute(_NEWEST)).scalar_one()
-    await many.write(connection, calls, rows, Known.STAYS)
-    return (await connection.execute(select(calls.c.id).where(calls.c.seq > before))).scalars().all()
-
-
-async def _go_on(connection: AsyncConnection, ended: Sequence[str], part: Part) -> None:
-    await many.write(connection, running, [_running_row(one, part.journal) for one in part.running], Known.IS_REPLACED)
-    await many.erase(connection, running, ended)
-    mark = {"journal": part.journal, "segment": part.mark.segment, "offset": part.mark.offset}
-    await many.write(connection, journals, [mark], Known.IS_REPLACED)
-
-
 def _of_user(wanted: Select[Any], table: Table, user: str | None) -> Select[Any]:
     return wanted if user is None else wanted.where(table.c.user == user)
 
@@ -212,69 +203,3 @@ def _may_run_at(moment: datetime) -> ColumnElement[bool]:
 
 def _end(entry: Entry) -> datetime:
     return entry.at + timedelta(seconds=entry.total_seconds)
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    return {**facts(entry), "at": written(entry.at)}  # To the microsecond: it is what they are sorted and summed by.
-
-
-def _entry(row: Mapping[Any, Any]) -> Entry:
-    return Entry(
-        id=row["id"],
-        at=datetime.fromisoformat(row["at"]),
-        endpoint=row["endpoint"],
-        outcome=Outcome(row["outcome"]),
-        status=row["status"],
-        reason=row["reason"],
-        user=row["user"],
-        team=row["team"],
-        key_id=row["key_id"],
-        plan=row["plan"],
-        model=row["model"],
-        stream=row["stream"],
-        usage=Usage(
-            prompt_tokens=row["prompt_tokens"],
-            completion_tokens=row["completion_tokens"],
-            exact=row["exact"],
-            suspicious=row["suspicious"],
-            load_seconds=row["load_seconds"],
-            prompt_seconds=row["prompt_seconds"],
-            completion_seconds=row["completion_seconds"],
-        ),
-        gpu_seconds=row["gpu_seconds"],
-        first_byte_seconds=row["first_byte_seconds"],
-        total_seconds=row["total_seconds"],
-        bytes_in=row["bytes_in"],
-        bytes_out=row["bytes_out"],
-        peer=row["peer"],
-        changes=tuple(filter(None, (row["changes"] or "").split(", "))),
-        prompt_cut=row["prompt_cut"],
-        cost=row["cost"],
-        elsewhere=row["elsewhere"],
-        watt_hours=row["watt_hours"],
-    )
-
-
-_RUNNING = (
-    "id",
-    "endpoint",
-    "user",
-    "team",
-    "key_id",
-    "plan",
-    "model",
-    "stream",
-    "peer",
-    "prompt_floor",
-)
-"""What is kept of a running call as it stands."""
-
-
-def _running_row(one: Running, journal: str) -> dict[str, Any]:
-    told = None if one.told is None else json.dumps(_row(one.told))
-    return {"journal": journal, "at": written(one.at), "told": told, **{name: getattr(one, name) for name in _RUNNING}}
-
-
-def _running(row: Mapping[Any, Any]) -> Running:
-    told = None if row["told"] is None else _entry(json.loads(row["told"]))
-    return Running(at=datetime.fromisoformat(row["at"]), told=told, **{name: row[name] for name in _RUNNING})

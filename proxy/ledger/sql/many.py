@@ -1,20 +1,26 @@
-"""Writes many rows by one statement, in the database's own words.
+"""Statements that write many rows at once, in the database's own words.
 
-SQLAlchemy handles each value of each row by itself, which costs more than both databases take to write them.
+SQLAlchemy handles each value of each row by itself, which costs more than both databases take to write them. SQLite is
+given the rows one by one by its driver, in one call; PostgreSQL gets a statement with an array for each column.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 from enum import Enum, auto
-from functools import cache, lru_cache
-from operator import itemgetter
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Dialect, Table, bindparam, delete
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import UpdateBase
+from proxy.late import late
 
-_INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect, Table
+
+_DIALECTS = {"sqlite": late("sqlalchemy.dialects.sqlite"), "postgresql": late("sqlalchemy.dialects.postgresql")}
+"""Either is large, and only one is in use."""
+_VALUES = re.compile(r"VALUES \(([^()]*(?:\(\d+\)[^()]*)*)\)")
+_TYPE, _ARRAY = re.compile(r"(\$\d+::[A-Z ]+)(?:\(\d+\))?"), r"\1[]"
 
 
 class Known(Enum):
@@ -26,46 +32,29 @@ class Known(Enum):
     """By every value that is not of the key."""
 
 
-async def write(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], known: Known) -> None:
-    """Write rows that have the same columns, with values as the database has them."""
-    if rows:
-        statement = _inserting(connection.dialect.name, table, known)
-        await _execute(connection, statement, rows, tuple(rows[0]))
+@lru_cache(maxsize=32)
+def inserting(dialect: Dialect, table: Table, known: Known) -> str:
+    """The statement that writes rows of all columns of a table, in their order, but for the number that it gives."""
+    columns = [column.name for column in table.c if column is not table.autoincrement_column]
+    text = str(_inserting(dialect.name, table, known).compile(dialect=dialect, column_keys=columns))
+    return _VALUES.sub(_of_arrays, text, count=1) if dialect.name == "postgresql" else text
 
 
-async def erase(connection: AsyncConnection, table: Table, ids: Sequence[str]) -> None:
-    """Erase the rows that have these ids, as far as there are such."""
-    if ids:
-        await _execute(connection, _erasing(table), [{"id": one} for one in ids], ("id",))
+def given(dialect: Dialect, rows: Sequence[tuple[Any, ...]]) -> Any:
+    """The rows as that statement takes them."""
+    return tuple(map(list, zip(*rows, strict=True))) if dialect.name == "postgresql" else rows
 
 
-async def _execute(
-    connection: AsyncConnection, statement: UpdateBase, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]
-) -> None:
-    text, order = _compiled(statement, connection.dialect, columns)
-    values = itemgetter(*order) if len(order) > 1 else lambda row: (row[order[0]],)
-    await connection.exec_driver_sql(text, [values(row) for row in rows])
+def _of_arrays(values: re.Match[str]) -> str:
+    return f"SELECT * FROM unnest({_TYPE.sub(_ARRAY, values[1])})"  # noqa: S608  # Of placeholders.
 
 
-@cache
-def _inserting(dialect: str, table: Table, known: Known) -> UpdateBase:
-    added = _INSERT[dialect](table)
+def _inserting(dialect: str, table: Table, known: Known) -> Any:
+    added = _DIALECTS[dialect].insert(table).inline()
     keys = list(table.primary_key)
     rest = [column.name for column in table.c if column not in keys]
     if known is Known.STAYS:
-        return added.on_conflict_do_nothing()  # type: ignore[no-any-return]
+        return added.on_conflict_do_nothing()
     grows = known is Known.GROWS
     changed = {name: table.c[name] + added.excluded[name] if grows else added.excluded[name] for name in rest}
-    return added.on_conflict_do_update(index_elements=keys, set_=changed)  # type: ignore[no-any-return]
-
-
-@cache
-def _erasing(table: Table) -> UpdateBase:
-    return delete(table).where(table.c.id == bindparam("id"))
-
-
-@lru_cache(maxsize=64)
-def _compiled(statement: UpdateBase, dialect: Dialect, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The statement as the driver takes it, and in which order it takes the values."""
-    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
-    return str(compiled), tuple(compiled.positiontup or ())
+    return added.on_conflict_do_update(index_elements=keys, set_=changed)

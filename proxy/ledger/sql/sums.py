@@ -4,18 +4,20 @@ They are added up from the largest pieces that fit: what is asked of a year read
 ends only.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, FromClause, case, delete, func, insert, literal, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.ledger import Sum, Wanted
-from proxy.ledger.sql.many import Known, write
+from proxy.ledger.sql.rows import CALLS, Row
 from proxy.ledger.sql.tables import COUNTED, GROUPED, MEASURED, calls, days, quarters
 from proxy.ledger.sql.times import (
     Piece,
@@ -30,6 +32,10 @@ from proxy.ledger.sql.times import (
 )
 from proxy.vocabulary import Outcome
 
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
 COLUMNS = {
     "user": "user",
     "team": "team",
@@ -40,7 +46,16 @@ COLUMNS = {
 }
 """Of the groups that are not times."""
 AMOUNTS = (*COUNTED, *MEASURED)
+_COUNTS = COUNTED.index("prompt_tokens")
+"""How many of the amounts are counts of calls."""
 _MODEL_AT = GROUPED.index("model")
+
+_AT = CALLS.index("at")
+_groups = itemgetter(*map(CALLS.index, GROUPED))
+_measured = itemgetter(*map(CALLS.index, MEASURED))
+_counted = itemgetter(
+    *map(CALLS.index, ("outcome", "exact", "suspicious", "prompt_tokens", "completion_tokens", "gpu_seconds"))
+)
 
 Groups = tuple[str, ...]
 Amounts = list[Any]
@@ -65,16 +80,19 @@ _each = select(
 """Calls in the shape of sums."""
 
 
-async def add(connection: AsyncConnection, rows: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
-    """Add these rows of ``calls`` to the sums."""
+def added(rows: Iterable[Row], zone: ZoneInfo) -> list[tuple[Table, list[Row]]]:
+    """What these rows of ``calls`` add to the sums: rows of their tables, to which those that are there grow."""
     by_quarter = _together(rows)
     by_day: dict[Groups, Amounts] = {}
     day = cache(lambda quarter: day_of(quarter, zone))
     for (quarter, *groups), amounts in by_quarter.items():
         _add(by_day, (day(quarter), *groups), amounts)
-    for table, sums in ((quarters, by_quarter), (days, by_day)):
-        # In order: PostgreSQL lets no two who upsert wait for one another then.
-        await write(connection, table, [_row(*one) for one in sorted(sums.items())], Known.GROWS)
+    return [(quarters, _rows(by_quarter)), (days, _rows(by_day))]
+
+
+def _rows(sums: Mapping[Groups, Amounts]) -> list[Row]:
+    """In order: PostgreSQL lets no two who upsert wait for one another then."""
+    return [(*groups, *map(int, amounts[:_COUNTS]), *amounts[_COUNTS:]) for groups, amounts in sorted(sums.items())]
 
 
 async def sum_up_days(connection: AsyncConnection, zone: ZoneInfo) -> None:
@@ -222,25 +240,25 @@ def _add(sums: dict[Groups, Amounts], groups: Groups, amounts: Amounts) -> None:
     sums[groups] = amounts if there is None else [one + other for one, other in zip(there, amounts, strict=True)]
 
 
-def _together(rows: Iterable[Mapping[str, Any]]) -> dict[Groups, Amounts]:
+def _together(rows: Iterable[Row]) -> dict[Groups, Amounts]:
     """The sums of rows of ``calls`` by their quarters and groups."""
     sums: dict[Groups, Amounts] = {}
     for row in rows:
-        amounts = [
-            1,
-            row["outcome"] == Outcome.REFUSED.value,
-            not row["exact"],
-            row["suspicious"],
-            row["prompt_tokens"],
-            row["completion_tokens"],
-            *[row[name] or 0.0 for name in MEASURED],
-        ]
-        groups = [row[name] or "" for name in GROUPED]
-        if not (row["prompt_tokens"] or row["completion_tokens"] or row["gpu_seconds"]):
+        groups = [group or "" for group in _groups(row)]
+        outcome, is_exact, is_suspicious, prompt_tokens, completion_tokens, gpu_seconds = _counted(row)
+        if not (prompt_tokens or completion_tokens or gpu_seconds):
             groups[_MODEL_AT] = ""
-        _add(sums, (quarter_of(row["at"]), *groups), amounts)
+        there = (quarter_of(row[_AT]), *groups)
+        found = sums.get(there)
+        if found is None:
+            found = sums[there] = [0] * len(COUNTED) + [0.0] * len(MEASURED)
+        found[0] += 1
+        found[1] += outcome == Outcome.REFUSED.value
+        found[2] += not is_exact
+        found[3] += is_suspicious
+        found[4] += prompt_tokens
+        found[5] += completion_tokens
+        for place, measured in enumerate(_measured(row), len(COUNTED)):
+            if measured is not None:
+                found[place] += measured
     return sums
-
-
-def _row(groups: Groups, amounts: Amounts) -> dict[str, Any]:
-    return dict(zip(("at", *GROUPED, *AMOUNTS), (*groups, *map(int, amounts[:4]), *amounts[4:]), strict=True))
