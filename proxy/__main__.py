@@ -1,14 +1,30 @@
 """``python -m proxy``, and what the ``llamagate`` command runs."""
 
+import gc
 import os
+from typing import TYPE_CHECKING
 
-from proxy.admin.cli.app import cli
-from proxy.bootstrap.workshop import Workshop
+from proxy.late import late, parts_of
+
+if TYPE_CHECKING:
+    from proxy.admin.cli import app
+    from proxy.bootstrap import workshop
+else:
+    app = late("proxy.admin.cli.app")
+    workshop = late("proxy.bootstrap.workshop")
 
 
 def main() -> None:
     os.umask(0o077)  # Whatever is written from here on is nobody else's to read.
-    cli()(obj=Workshop(os.environ))
+    # Plugins of whatever packages are there have no part in our settings; to look for them, pydantic opens every one.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    gc.disable()  # Nothing that is being loaded is garbage, and all of it stays: to go through it is in vain.
+    parts_of("aiohttp")  # Its client takes as long to load as all else of it.
+    parts_of("sqlalchemy.ext.asyncio")  # Its sessions bring the whole ORM.
+    cli, tools = app.cli(), workshop.Workshop(os.environ)
+    gc.freeze()
+    gc.enable()
+    cli(obj=tools)
 
 
 if __name__ == "__main__":

@@ -13,24 +13,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-LEAVES = {"vocabulary", "errors"}
+LEAVES = {"vocabulary", "errors", "late"}
 ANSWERS = {"config", "auth", "policy", "limits", "dialects", "backends", "ledger"}
 STORY = {"gateway", "relay", "aside"}
 OWN = {"own"}
 """What the gate tells its callers itself, of what several of the answers know."""
-EDGES = {"web", "admin", "telemetry", "schema", "demo"}
+EDGES = {"web", "admin", "telemetry", "schema", "demo", "doctor"}
 EVERYONE = LEAVES | ANSWERS | STORY | OWN | EDGES
 
 ARROWS: dict[str, set[str]] = {
     "vocabulary": set(),
     "errors": set(),
+    "late": set(),
     **dict.fromkeys(ANSWERS, LEAVES),
     "relay": LEAVES | ANSWERS,
     "aside": set(),
     "gateway": LEAVES | ANSWERS | {"relay", "aside"},
     "own": LEAVES | {"policy", "limits", "ledger", "relay"},
     "web": LEAVES | ANSWERS | STORY,
-    "admin": LEAVES | {"config", "auth", "ledger", "policy", "limits"},
+    "admin": LEAVES | {"config", "auth", "ledger", "policy", "limits", "doctor"},
+    # It asks what the gate would ask, by the same ways: the Redis client, the engine, the certificate as it is opened.
+    "doctor": LEAVES | {"config", "auth.sql", "limits.redis.servers", "schema", "web.tls"},
     "telemetry": LEAVES | {"ledger"},
     "schema": LEAVES | {"auth.sql", "ledger.sql"},  # It compares the database with their tables.
     "demo": LEAVES,
@@ -40,29 +43,31 @@ ARROWS: dict[str, set[str]] = {
 """Who may import whom. A name stands for everything below it; everyone may import from within themselves."""
 
 LIBRARIES: dict[str, set[str]] = {
-    "aiohttp": {"backends", "web", "demo"},
+    "aiohttp": {"backends.fetch", "web", "demo"},
     "alembic": {"schema"},
     "backports": {"dialects.codings"},  # zstd, which is in the standard library from Python 3.14 on …
     "compression": {"dialects.codings"},  # … under this name, unknown to older ones.
     "cryptography": {"auth"},
+    "httptools": {"backends.wire"},
     "jwt": {"auth.tokens"},
-    "msgspec": {"dialects", "ledger.steps"},
+    "msgspec": {"dialects", "ledger.steps", "ledger.sql", "ledger.usage_log", "telemetry.logs"},
+    "opentelemetry": {"telemetry.traces"},
     "platformdirs": {"config", "bootstrap"},
     "prometheus_client": {"telemetry"},
     "pydantic": {"config"},
-    "pydantic_settings": {"config"},
     "pyarrow": {"admin.cli.forms"},
-    "redis": {"limits.redis"},
+    "redis": {"limits.redis", "doctor.looking.redis"},
     "rich": {"admin.cli", "__main__"},
-    "sqlalchemy": {"auth.sql", "ledger.sql", "schema", "bootstrap"},
+    "sqlalchemy": {"auth.sql", "ledger.sql", "schema", "bootstrap", "doctor.looking.database"},
     "structlog": {"telemetry", "bootstrap"},
     "typer": {"admin.cli", "__main__"},
+    "uvloop": {"bootstrap"},
     "xllamacpp": {"demo"},
-    "yarl": {"backends"},  # The type of aiohttp's addresses, and a part of it.
+    "yarl": {"backends.fetch"},  # The type of aiohttp's addresses, and a part of it.
 }
 """Who may import which third party's library; one that has no row here may be imported by nobody."""
 
-UNMIRRORED = {"contracts", "samples", "fakes", "end_to_end", "security", "schema", "planted"}
+UNMIRRORED = {"deploy", "docs", "contracts", "samples", "fakes", "end_to_end", "security", "schema", "planted"}
 """Folders of ``tests/`` that hold more than the tests of one folder of ``proxy/``."""
 
 UNMIRRORED_TESTS = {
@@ -127,8 +132,24 @@ def statements(node: ast.AST, nested: bool = False) -> Iterator[tuple[ast.Import
         yield from statements(child, nested or is_function)
 
 
+def later(node: ast.AST, nested: bool = False) -> Iterator[tuple[ast.Call, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "late":
+            yield child, nested
+        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from later(child, nested or is_function)
+
+
+def late_imports(module: Module) -> Iterator[Import]:
+    """What a module has loaded later, by its name in so many letters; what is no such name is told of as ``?``."""
+    for call, nested in later(ast.parse(module.source)):
+        (name,) = call.args
+        yield Import(module, call.lineno, str(name.value) if isinstance(name, ast.Constant) else "?", nested)
+
+
 def imports(module: Module, known: set[str]) -> Iterator[Import]:
     """What a module imports; ``known`` tells a submodule from a mere name in ``from package import name``."""
+    yield from late_imports(module)
     for statement, nested in statements(ast.parse(module.source)):
         if isinstance(statement, ast.Import):
             targets = [alias.name for alias in statement.names]
@@ -350,6 +371,22 @@ def test_an_import_inside_a_function_is_found_however_deep() -> None:
     source = "class Door:\n    async def open(self):\n        if True:\n            import json\n"
 
     assert ["proxy/web/door.py:4: imports json inside a function"] == hidden_imports([made("web.door", source)])
+
+
+def test_what_is_loaded_later_is_an_import_too() -> None:
+    module = made("auth.x", 'ledger = late("proxy.ledger.sql")\njwt = late("jwt")\nrest = late(name)')
+
+    assert ["proxy/auth/x.py:1: auth must not import ledger.sql"] == wrong_arrows([module])
+    assert [
+        "proxy/auth/x.py:2: auth.x must not import jwt",
+        "proxy/auth/x.py:3: auth.x must not import ?",
+    ] == wrong_libraries([module])
+
+
+def test_nothing_is_named_inside_a_function_to_be_loaded_later() -> None:
+    module = made("web.door", 'def open():\n    return late("json")')
+
+    assert ["proxy/web/door.py:2: imports json inside a function"] == hidden_imports([module])
 
 
 def test_a_circle_is_told_with_the_way_around() -> None:

@@ -10,20 +10,24 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from typing import TYPE_CHECKING
 
 from proxy.auth import Holder, Kind
 from proxy.auth.api_keys import ID_LENGTH, base62, same
 from proxy.errors import Unauthenticated, Why
+from proxy.late import late
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+else:
+    x509 = late("cryptography.x509")
+    serialization = late("cryptography.hazmat.primitives.serialization")
 
 LONGEST_PEM = 100_000
 """Characters; a chain of ten large certificates takes less."""
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-_FOR_CLIENTS = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
 Find = Callable[[str], Awaitable[Holder | None]]
 """What is on record with this id, as ``KeyStore.find``."""
@@ -76,19 +80,19 @@ def of_client(pem: str) -> Certificate:
     return _told(certificate)
 
 
-def _loaded(pem: bytes) -> x509.Certificate:
+def _loaded(pem: bytes) -> "x509.Certificate":
     try:
         return x509.load_pem_x509_certificates(pem)[0]
     except (ValueError, IndexError):
         raise ValueError("There is no certificate in PEM in it: one begins with -----BEGIN CERTIFICATE-----.") from None
 
 
-def _told(certificate: x509.Certificate) -> Certificate:
-    digest = digest_of(certificate.public_bytes(Encoding.DER))
+def _told(certificate: "x509.Certificate") -> Certificate:
+    digest = digest_of(certificate.public_bytes(serialization.Encoding.DER))
     return Certificate(digest, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
-def _is_for_clients(certificate: x509.Certificate) -> bool:
+def _is_for_clients(certificate: "x509.Certificate") -> bool:
     """Where it says what it is for (RFC 5280 §4.2.1.12), that has to be among it."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -96,7 +100,8 @@ def _is_for_clients(certificate: x509.Certificate) -> bool:
         return True
     except (ValueError, x509.DuplicateExtension):
         raise ValueError("This certificate has extensions that cannot be read.") from None
-    return any(one in _FOR_CLIENTS for one in usage)
+    purpose = x509.oid.ExtendedKeyUsageOID
+    return any(one in (purpose.CLIENT_AUTH, purpose.ANY_EXTENDED_KEY_USAGE) for one in usage)
 
 
 async def holder(find: Find, shown: str) -> Holder:

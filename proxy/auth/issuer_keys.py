@@ -9,12 +9,18 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from proxy.auth.jose import Unreadable, read_object
-from proxy.auth.jwks import KeySet, VerifyingKey, read_jwks, told_keys
 from proxy.errors import AuthUnavailable, BackendFailed, GateError, Misconfigured, safe_to_show
+from proxy.late import late
 from proxy.vocabulary import Clock, Issuer
+
+if TYPE_CHECKING:
+    from proxy.auth import jwks
+else:
+    jwks = late("proxy.auth.jwks")
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """What is at an address. Raises a GateError whose message says why not."""
@@ -38,13 +44,13 @@ class IssuerKeys:
     def __init__(self, issuer: Issuer, fetch: Fetch, *, clock: Clock, pause: Pause = asyncio.sleep) -> None:
         """Raises Misconfigured where the issuer's key, secret or address cannot be used."""
         self._issuer = issuer
-        self._told = told_keys(issuer)
+        self._told = jwks.told_keys(issuer)
         if self._told is None and not _is_safe(issuer.jwks_url or issuer.url, issuer):
             raise Misconfigured(f"issuer {issuer.name}: its keys must come by https, unless it is on this machine")
         self._fetch = fetch
         self._clock = clock
         self._pause = pause
-        self._fetched: KeySet | None = None
+        self._fetched: jwks.KeySet | None = None
         self._good_at = 0.0
         self._next_at = clock()
         self._next_look_at = clock()
@@ -78,7 +84,7 @@ class IssuerKeys:
         """Since they were fetched; None where they never were."""
         return None if self._fetched is None else self._clock() - self._good_at
 
-    async def key_for(self, algorithm: str, kid: str | None) -> VerifyingKey:
+    async def key_for(self, algorithm: str, kid: str | None) -> "jwks.VerifyingKey":
         """The key that a token means. Raises Unauthenticated if there is none, AuthUnavailable if none is known."""
         keys = self._believed()
         if keys is None:
@@ -99,13 +105,13 @@ class IssuerKeys:
             task.cancel()
             await asyncio.wait({task})
 
-    def _believed(self) -> KeySet | None:
+    def _believed(self) -> "jwks.KeySet | None":
         if self._told is not None:
             return self._told
         is_stale = self._clock() - self._good_at > self._issuer.max_stale
         return None if is_stale else self._fetched
 
-    async def _first(self) -> KeySet:
+    async def _first(self) -> "jwks.KeySet":
         self.refresh_if_due()
         await self._wait(FIRST_SECONDS)
         keys = self._believed()
@@ -167,7 +173,7 @@ class IssuerKeys:
         if self._believed() is not None:
             self._next_at = self._clock() + min(self._issuer.refresh, COOL_DOWN_SECONDS)
 
-    async def _look(self) -> KeySet:
+    async def _look(self) -> "jwks.KeySet":
         """Raises GateError or Unreadable."""
         issuer = self._issuer
         url = issuer.jwks_url
@@ -179,7 +185,7 @@ class IssuerKeys:
             url = told.get("jwks_uri")
             if not isinstance(url, str) or not _is_safe(url, issuer, found_at=issuer.url):
                 raise BackendFailed("discovery has no jwks_uri that may be used")
-        return read_jwks(await self._fetch(url), issuer.algorithms)
+        return jwks.read_jwks(await self._fetch(url), issuer.algorithms)
 
 
 def _concerns_keys(issuer: Issuer) -> tuple[object, ...]:

@@ -12,16 +12,22 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from proxy.auth import Holder, Kind
 from proxy.auth.api_keys import ID_LENGTH, base62, same
 from proxy.auth.replays import Replays
 from proxy.errors import Unauthenticated, Why
+from proxy.late import late, ready
 from proxy.vocabulary import Call, Now
+
+if TYPE_CHECKING:
+    from cryptography import exceptions
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+else:
+    exceptions = late("cryptography.exceptions")
+    ed25519 = late("cryptography.hazmat.primitives.asymmetric.ed25519")
 
 ALGORITHM = "ssh-ed25519"
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
@@ -158,8 +164,9 @@ def signed_bytes(method: str, path: str, ts: int) -> bytes:
 def genuine(signed: Signed, method: str, path: str, ts: int) -> bool:
     """Whether the signature is that of this key under this request."""
     try:
-        Ed25519PublicKey.from_public_bytes(signed.public_key).verify(signed.signature, signed_bytes(method, path, ts))
-    except (InvalidSignature, ValueError):
+        key = ed25519.Ed25519PublicKey.from_public_bytes(signed.public_key)
+        key.verify(signed.signature, signed_bytes(method, path, ts))
+    except (exceptions.InvalidSignature, ValueError):
         return False
     return True
 
@@ -200,6 +207,7 @@ class Signatures:
             raise Unauthenticated(Why.TOO_OLD)
         key_id = key_id_of(signed.public_key)
         holder = await self._find(key_id)
+        await ready(exceptions, ed25519)  # Few gates ever see a signature.
         is_genuine = genuine(signed, call.method, call.path, ts)  # Also for nobody, so that both take the same time.
         if holder is None or holder.key.kind is not Kind.IDENTITY or not same(holder.key.digest, signed.public_key):
             raise Unauthenticated(Why.UNKNOWN)

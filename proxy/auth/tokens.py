@@ -10,16 +10,21 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import jwt
+from typing import TYPE_CHECKING, Any
 
 from proxy.auth.claims import Claims, claims_of
 from proxy.auth.issuer_keys import Fetch, IssuerKeys, Pause
 from proxy.auth.jose import Unreadable, read_object, unbase64url
-from proxy.auth.jwks import VerifyingKey
 from proxy.errors import Misconfigured, Unauthenticated, Why
+from proxy.late import late, load
 from proxy.vocabulary import Clock, Issuer, Now
+
+if TYPE_CHECKING:
+    import jwt
+
+    from proxy.auth.jwks import VerifyingKey
+else:
+    jwt = late("jwt")
 
 LONGEST = 8192
 """Characters."""
@@ -34,15 +39,15 @@ NOT_IN_HEADER = {
     **dict.fromkeys(("jku", "x5u", "jwk", "x5c"), Why.WRONG_KEY),  # RFC 8725 §3.10: no token brings its own key.
     "cty": Why.WRONG_TYPE,  # A token within a token.
 }
-_OPTIONS = jwt.types.Options(
-    require=["exp", "iat", "iss", "aud", "sub"],
-    verify_exp=False,
-    verify_iat=False,
-    verify_nbf=False,
-    verify_sub=False,
-    verify_jti=False,
-    enforce_minimum_key_length=True,
-)
+_OPTIONS: "jwt.types.Options" = {
+    "require": ["exp", "iat", "iss", "aud", "sub"],
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_sub": False,
+    "verify_jti": False,
+    "enforce_minimum_key_length": True,
+}
 """``claims`` looks at the rest, with a clock that is given: PyJWT takes more for a time, or a subject, than is one."""
 
 
@@ -93,7 +98,7 @@ def check(token: Token, issuer: Issuer) -> None:
         raise Unauthenticated(Why.WRONG_TYPE)
 
 
-def verify(token: Token, issuer: Issuer, key: VerifyingKey) -> None:
+def verify(token: Token, issuer: Issuer, key: "VerifyingKey") -> None:
     """Whether the key signed it, for us. Raises Unauthenticated."""
     try:
         jwt.decode(
@@ -154,6 +159,8 @@ class Tokens:
         """Trust these from now on and no others. Raises Misconfigured, and then nothing is changed."""
         if len({one.url for one in issuers}) < len(issuers) or len({one.name for one in issuers}) < len(issuers):
             raise Misconfigured("Two issuers have the same name or the same URL.")
+        if issuers:
+            load(jwt)  # Not by the first token: all others would wait.
         known = self.keys
         trusted = {}
         prefixes = {issuer.user_prefix for issuer in issuers}

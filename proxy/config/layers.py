@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic.fields import FieldInfo
-from pydantic_settings import PydanticBaseSettingsSource
-
 from proxy.config import keys
 from proxy.config.issuers import SOURCES
-from proxy.config.settings import Settings
 from proxy.errors import Misconfigured
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """What systemd calls it (systemd.exec(5))."""
-_NOT_SETTINGS = {"LLAMAGATE_CONFIG", "LLAMAGATE_VENV"}
+_NOT_SETTINGS = {"LLAMAGATE_CONFIG", "LLAMAGATE_DOCTOR_KEY", "LLAMAGATE_VENV"}
 _LINE = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 # Kubernetes tells every pod of a Service called llamagate in these; nobody wrote them, so nobody mistook them.
 _SERVICE_LINK = re.compile(r"LLAMAGATE_(SERVICE_(HOST|PORT.*)|PORT_[0-9]+_.*)")
@@ -53,23 +49,16 @@ class Exposed(Misconfigured):
         super().__init__(f"{file} may be read by others (mode {mode:04o}): chmod 600 {file}")
 
 
-class Layer(PydanticBaseSettingsSource):
+class Layer:
     """What one place tells. Mistakes gather here and are told later, all together."""
 
     where = ""
 
     def __init__(self) -> None:
-        super().__init__(Settings)
         self.told: dict[str, Any] = {}
         self.names: dict[keys.Path, str] = {}
         """How each value is called in this place."""
         self.mistakes: list[Mistake] = []
-
-    def __call__(self) -> dict[str, Any]:
-        return self.told
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self.told.get(field_name), field_name, False
 
     def tell(self, path: keys.Path, name: str, value: Any) -> None:
         self.names[path] = name
@@ -179,6 +168,22 @@ class Credentials(Layer):
             except OSError as error:
                 problem = f"cannot be read: {error.strerror or 'no reason given'}"
                 self.mistake(name, problem, "a credential that the gate may read")
+
+
+def together(layers: Sequence[Layer]) -> dict[str, Any]:
+    """What all of them tell. What several tell is as the first of them says it; tables hold what each puts there."""
+    told: dict[str, Any] = {}
+    for layer in reversed(layers):
+        told = _over(told, layer.told)
+    return told
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(below)
+    for key, value in above.items():
+        under = both.get(key)
+        both[key] = _over(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _secrets(layers: Sequence[Layer]) -> Iterator[tuple[keys.Path, tuple[str, ...]]]:

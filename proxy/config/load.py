@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import PydanticBaseSettingsSource
 
 from proxy.config import keys, written
 from proxy.config.issuers import OneSource, OpenWire
 from proxy.config.kinds import listed
-from proxy.config.layers import Credentials, Environment, File, Flags, Layer, Mistake, Mistakes, SecretFiles
+from proxy.config.layers import Credentials, Environment, File, Flags, Layer, Mistake, Mistakes, SecretFiles, together
 from proxy.config.ledger import FOREVER
 from proxy.config.limits import NeedsRate
 from proxy.config.plans import NeedsOwner, setting_as_written
 from proxy.config.redis_url import OpenToAll
-from proxy.config.settings import AsksItself, NobodyTrusted, NoSuchPlan, Settings
+from proxy.config.settings import AsksItself, NeedsRedis, NobodyTrusted, NoSuchPlan, Settings
 from proxy.config.tls import HalfOfTls
 from proxy.vocabulary import Setting
 
@@ -34,6 +33,7 @@ _CURES: Mapping[type, str] = {
     NoSuchPlan: "a plan that is described under [plans], or default",
     AsksItself: "another host or port than that of listen",
     NeedsOwner: "leave them out, or say owner = true in this plan if its keys are only for the owner of the box",
+    NeedsRedis: "the address of a Redis in redis_url, or workers = 1",
     NeedsRate: "say both, or leave the burst out",
     HalfOfTls: "certificate and key together, client_authorities with them, and client_required with all three",
     OpenToAll: "rediss://, or a password of 8 characters or more that nobody guesses; "
@@ -74,14 +74,9 @@ def load(
     layers = (*layers, Credentials(environment, read_secret, layers))
     mistakes = [mistake for layer in layers for mistake in layer.mistakes]
 
-    class Told(Settings):
-        @classmethod
-        def settings_customise_sources(cls, *_: Any, **__: Any) -> tuple[PydanticBaseSettingsSource, ...]:
-            return layers
-
     settings: Settings | None = None
     try:
-        settings = Settings(**dict(Told()))
+        settings = Settings(**together(layers))
     except ValidationError as error:
         mistakes += _explained(error, layers)
     mistakes += _wrong_patterns(layers, check_pattern)

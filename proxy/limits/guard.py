@@ -10,11 +10,17 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from proxy.late import late
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
 from proxy.limits.memory import MemoryStore
-from proxy.limits.redis.store import RENEWED_SECONDS, RedisStore
 from proxy.vocabulary import Clock, Limits
+
+if TYPE_CHECKING:
+    from proxy.limits.redis import store
+else:
+    store = late("proxy.limits.redis.store")
 
 LOOK_SECONDS = 0.25
 """Between two looks whether Redis works again."""
@@ -37,7 +43,7 @@ class Guard:
 
     def __init__(
         self,
-        shared: RedisStore,
+        shared: "store.RedisStore",
         local: MemoryStore,
         on_failure: OnFailure,
         *,
@@ -158,7 +164,7 @@ class Guard:
                 if self._since is not None or now - pulsed >= PULSE_SECONDS:
                     await self._shared.pulse()
                     pulsed = now
-                if self._since is not None or now - renewed >= RENEWED_SECONDS:
+                if self._since is not None or now - renewed >= store.RENEWED_SECONDS:
                     await self._shared.renew()
                     renewed = now
                 if self._shared.unsettled:

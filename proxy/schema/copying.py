@@ -3,14 +3,15 @@
 Tables are taken as the database has them at its revision, so that what an older version of the gate kept can be read.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic import command
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import (
     Boolean,
@@ -28,12 +29,15 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.auth import sql as auth_sql
 from proxy.errors import StorageFailed
 from proxy.ledger import sql as ledger_sql
-from proxy.schema import alone, changing, config
+from proxy.schema import alone, changing
+from proxy.schema.migrating import config, scripts
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 Value = str | int | float | bool | bytes | None
 Row = Mapping[str, Value]
@@ -176,7 +180,7 @@ class Copying:
     def knows(self, revision: str) -> bool:
         """Whether the schema is one that this version of the gate can read, and bring to its own."""
         with suppress(CommandError):
-            return revision in {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+            return revision in {script.revision for script in scripts().walk_revisions()}
         return False
 
     @asynccontextmanager

@@ -7,10 +7,9 @@ a browser on it may be led here by a name that somebody else owns (DNS rebinding
 import json
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import web
-
 from proxy.config.addresses import is_loopback
 from proxy.web import health
+from proxy.web import parts as web
 from proxy.web.connection import OURS
 from proxy.web.health import Ready
 

@@ -6,8 +6,7 @@ The first answer is a constant: a probe costs no look at anything, and nobody le
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
+from proxy.web import parts as web
 from proxy.web.connection import OURS
 
 HEALTH = "/healthz"

@@ -272,6 +272,7 @@ def test_variables_that_are_not_ours_to_read_are_let_be() -> None:
     environment = {
         "LLAMAGATE_CONFIG": "x",
         "LLAMAGATE_VENV": "x",
+        "LLAMAGATE_DOCTOR_KEY": "x",
         "PATH": "x",
         "LLAMAGATE_SERVICE_HOST": "10.0.0.1",
         "LLAMAGATE_SERVICE_PORT_HTTP": "80",
@@ -678,3 +679,17 @@ def test_whatever_the_environment_says_it_is_settings_or_mistakes(variables: Map
         rows = [key for key, _, _ in effective(told)]
 
     assert rows
+
+
+def test_several_processes_without_a_redis_are_a_mistake_with_its_cure() -> None:
+    (mistake,) = mistakes("workers = 2")
+
+    assert ("llamagate.toml", "workers") == (mistake.where, mistake.key)
+    assert "needs redis_url" in mistake.problem
+    assert "redis_url" in mistake.cure
+
+
+def test_a_redis_that_is_a_mistake_is_told_once() -> None:
+    (mistake,) = mistakes('workers = 2\nredis_url = "hush"')
+
+    assert "redis_url" == mistake.key

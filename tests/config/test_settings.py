@@ -75,6 +75,11 @@ def test_the_address_that_is_told_can_be_called(address: str, listen: str) -> No
         "http://ho st",
         "http://host\r\n",
         "http://[::1",
+        "unix:",
+        "unix:ollama.sock",
+        "unix://host/ollama.sock",
+        "unix:/run/ollama.sock?",
+        "unix:/run/%6f",
     ],
 )
 def test_what_is_no_upstream_is_refused(url: str) -> None:
@@ -84,6 +89,11 @@ def test_what_is_no_upstream_is_refused(url: str) -> None:
 
 def test_a_slash_at_the_end_of_the_upstream_is_dropped() -> None:
     assert "https://gpu.lan" == Settings(upstream="https://gpu.lan/").upstream
+
+
+@pytest.mark.parametrize("url", ["unix:/run/ollama.sock", "unix:///run/ollama.sock"])
+def test_an_upstream_may_be_a_socket_in_the_file_system(url: str) -> None:
+    assert "unix:/run/ollama.sock" == Settings(upstream=url).upstream
 
 
 @pytest.mark.parametrize(
@@ -294,3 +304,15 @@ def test_the_admin_listener_has_an_address_of_its_own() -> None:
 @pytest.mark.parametrize(("address", "is_public"), [(None, False), ("localhost:1", False), ("0.0.0.0:1", True)])
 def test_an_admin_listener_on_loopback_is_not_public(address: str | None, is_public: bool) -> None:
     assert is_public == Settings(admin_listen=address).admin_public
+
+
+def test_one_process_answers_unless_more_can_count_together() -> None:
+    shared = {"redis_url": "redis://127.0.0.1"}
+
+    assert 1 == Settings().workers
+    assert 4 == Settings.model_validate({**shared, "workers": "4"}).workers
+    assert 1 == Settings.model_validate({"workers": 1}).workers
+    with pytest.raises(ValidationError, match="needs redis_url: without a Redis each process would grant every limit"):
+        Settings.model_validate({"workers": 2})
+    with pytest.raises(ValidationError, match="whole number from 1 to 256"):
+        Settings.model_validate({**shared, "workers": 257})

@@ -11,7 +11,6 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,7 +20,7 @@ from proxy.auth import sql as auth_sql
 from proxy.errors import StorageFailed
 from proxy.ledger import GROUPS, Wanted
 from proxy.ledger import sql as ledger_sql
-from proxy.schema import database
+from proxy.schema import database, migrating
 from proxy.vocabulary import Limits, Usage
 from tests.fakes.book import FakeBook
 from tests.fakes.databases import NewDatabase
@@ -96,7 +95,7 @@ KEY = {"id": "k1", "digest": b"0" * 32, "user": "alice", "plan": "default", "cre
 
 def at_the_first_schema(connection: Connection) -> None:
     """As the first release left it, with somebody's key and one call."""
-    command.upgrade(schema.config(connection), "0001")
+    command.upgrade(migrating.config(connection), "0001")
     for name, row in (("keys", KEY), ("calls", CALL)):
         connection.execute(Table(name, MetaData(), autoload_with=connection).insert(), row)
 
@@ -127,7 +126,7 @@ OLD_CALLS = [
 
 async def test_an_upgrade_sums_up_what_was_written_before(engine: AsyncEngine, tmp_path: Path) -> None:
     def before(connection: Connection) -> None:
-        command.upgrade(schema.config(connection), "0003")
+        command.upgrade(migrating.config(connection), "0003")
         connection.execute(Table("calls", MetaData(), autoload_with=connection).insert(), OLD_CALLS)
 
     async with engine.begin() as connection:
@@ -169,7 +168,7 @@ OLD_KEYS: list[dict[str, object]] = [
 
 async def test_an_upgrade_puts_on_record_whom_keys_name(engine: AsyncEngine, tmp_path: Path) -> None:
     def before(connection: Connection) -> None:
-        command.upgrade(schema.config(connection), "0004")
+        command.upgrade(migrating.config(connection), "0004")
         connection.execute(Table("keys", MetaData(), autoload_with=connection).insert(), OLD_KEYS)
 
     async with engine.begin() as connection:
@@ -225,7 +224,7 @@ async def test_whom_an_older_gate_would_let_in_again_is_shut_out_by_an_undone_up
     )
     await newest.deny(Denial("keycloak", "sub", "x", at), Act(at, "root", "box", "x"))
     async with engine.begin() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(schema.config(sync), "0004"))
+        await connection.run_sync(lambda sync: command.downgrade(migrating.config(sync), "0004"))
         assert await connection.run_sync(tables) == TABLES - {"users", "teams", "denials", "acts", "counters"}
     await schema.upgrade(engine, tmp_path / "lock")
 
@@ -239,7 +238,7 @@ async def test_whom_an_older_gate_would_let_in_again_is_shut_out_by_an_undone_up
 async def test_an_upgrade_can_be_undone_and_done_again(engine: AsyncEngine, tmp_path: Path) -> None:
     await schema.upgrade(engine, tmp_path / "lock")
     async with engine.begin() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(schema.config(sync), "0001"))
+        await connection.run_sync(lambda sync: command.downgrade(migrating.config(sync), "0001"))
     await schema.upgrade(engine, tmp_path / "lock")
     async with engine.connect() as connection:
         assert [] == await connection.run_sync(differences)
@@ -278,7 +277,7 @@ async def test_several_can_upgrade_an_empty_database_at_once(
 UPGRADE = """
 import asyncio, pathlib, sys
 from proxy import schema
-from proxy.schema import database
+from proxy.schema import database, migrating
 from proxy.vocabulary import Usage
 async def main():
     engine = database.engine(sys.argv[1])
@@ -307,9 +306,9 @@ async def test_two_processes_can_upgrade_an_empty_database_at_once(
 
 
 def test_the_migrations_are_one_chain_of_which_each_can_be_undone() -> None:
-    scripts = ScriptDirectory.from_config(schema.config())
+    scripts = migrating.scripts()
 
-    assert 1 == len(scripts.get_heads())
+    assert [schema.NEWEST] == scripts.get_heads()
     assert all(callable(getattr(script.module, "downgrade", None)) for script in scripts.walk_revisions())
 
 

@@ -5,32 +5,38 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from proxy import __version__
-from proxy.admin.cli.calls import in_words
 from proxy.admin.cli.options import Config
-from proxy.admin.cli.paper import paper, plain, say, told_plainly
+from proxy.admin.cli.paper import say, say_piece, told_plainly
 from proxy.admin.cli.tools import Standing, Tools
+from proxy.late import late
 from proxy.vocabulary import Entry
+
+if TYPE_CHECKING:
+    from proxy.admin.cli import calls
+else:
+    calls = late("proxy.admin.cli.calls")
 
 
 def serve(
     ctx: typer.Context,
     listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where to listen.")] = None,
     upstream: Annotated[str | None, typer.Option("--upstream", metavar="URL", help="The Ollama to forward to.")] = None,
+    workers: Annotated[str | None, typer.Option("--workers", metavar="N", help="How many processes answer.")] = None,
     config: Config = None,
 ) -> None:
     """Open the gate, until it is told to stop."""
     tools: Tools = ctx.obj
-    flags = {name: value for name, value in (("listen", listen), ("upstream", upstream)) if value is not None}
+    told = {"listen": listen, "upstream": upstream, "workers": workers}
+    flags = {name: value for name, value in told.items() if value is not None}
     with told_plainly():
         settings = tools.load(config, flags).settings
         again = partial(tools.load, config, flags)
-        asyncio.run(tools.serve(settings, lambda standing: welcome(standing, config), again))
+        tools.serve(settings, lambda standing: welcome(standing, config), again)
 
 
 def demo(
@@ -56,6 +62,8 @@ def welcome(standing: Standing, config: Path | None = None) -> None:
     say(f"  forwards to  {standing.upstream}, which {answers}", err=True)
     if standing.admin_address is not None:
         say(f"  admin at     {standing.admin_address}", err=True)
+    if standing.workers > 1:
+        say(f"  workers      {standing.workers}", err=True)
     say(f"  keys         {standing.keys or 'none yet'}", err=True)
     say(f"  kept in      {standing.state_dir}", err=True)
     if not standing.keys:
@@ -102,11 +110,8 @@ class Teller:
     def streamed(self, piece: str) -> None:
         if not piece:
             return
-        text = "\n".join(map(plain, piece.split("\n")))
-        console = paper()
-        console.print(Text(text), end="", soft_wrap=True)
-        console.file.flush()
-        self._amid_line = not text.endswith("\n")
+        say_piece(piece)
+        self._amid_line = not piece.endswith("\n")
 
     def refused(self, status: int, body: str) -> None:
         self._say(f"refused with {status}", "bold yellow")
@@ -114,7 +119,7 @@ class Teller:
 
     def entry(self, entry: Entry) -> None:
         self._say("in the ledger:", "dim")
-        self._say(f"  {in_words(entry)}", "dim")
+        self._say(f"  {calls.in_words(entry)}", "dim")
 
     def paste(self, lines: Sequence[str]) -> None:
         self._say()

@@ -6,10 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from proxy.admin.backup import Copied
-from proxy.admin.desk import Desk
 from proxy.admin.proofs import AuthStatus
 from proxy.admin.reloading import Reloaded
 from proxy.admin.watching import LedgerStatus, Look
@@ -17,6 +15,10 @@ from proxy.config.load import Loaded
 from proxy.config.settings import Settings
 from proxy.errors import GateError
 from proxy.vocabulary import Entry
+
+if TYPE_CHECKING:
+    from proxy.admin.backup import Copied
+    from proxy.admin.desk import Desk
 
 Result = TypeVar("Result")
 
@@ -38,6 +40,8 @@ class Standing:
     """Of the admin listener, ``http://host:port``; None where there is none."""
     admin_public: bool = False
     """Whether other machines can reach that one."""
+    workers: int = 1
+    """How many processes answer."""
 
 
 class DemoTeller(Protocol):
@@ -68,10 +72,10 @@ class Tools(Protocol):
     def load(self, config: Path | None, flags: Mapping[str, str]) -> Loaded:
         """What we were told to be. Raises ``Mistakes``."""
 
-    def desk(self, settings: Settings) -> AbstractAsyncContextManager[Desk]:
+    def desk(self, settings: Settings) -> "AbstractAsyncContextManager[Desk]":
         """The desk, with its database open. Raises ``Misconfigured`` where that cannot be opened."""
 
-    async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
+    def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
         """Serve until a signal, having told once how things stand; ``again`` reads the configuration anew.
 
         Raises ``Misconfigured``, as for a taken port.
@@ -83,13 +87,13 @@ class Tools(Protocol):
         Raises ``GateNotRunning``, and ``NotDone`` where it does not answer.
         """
 
-    async def backup(self, settings: Settings, file: Path, *, force: bool) -> Copied:
+    async def backup(self, settings: Settings, file: Path, *, force: bool) -> "Copied":
         """Write all that is kept into this file, whether the gate runs or not; ``force`` replaces one that is there.
 
         Raises ``NotDone`` and ``Misconfigured``.
         """
 
-    async def restore(self, settings: Settings, file: Path) -> Copied:
+    async def restore(self, settings: Settings, file: Path) -> "Copied":
         """Bring back what such a file holds, into a database with nothing in it. Raises ``NotDone`` and
         ``Misconfigured``; nothing was changed then.
         """
@@ -134,7 +138,7 @@ def noted(
     return None
 
 
-def at_desk(tools: Tools, settings: Settings, act: Callable[[Desk], Awaitable[Result]]) -> Result:
+def at_desk(tools: Tools, settings: Settings, act: "Callable[[Desk], Awaitable[Result]]") -> Result:
     """What comes of one act at the desk. Raises what ``Tools.desk`` and the act raise."""
 
     async def errand() -> Result:

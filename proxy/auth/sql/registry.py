@@ -1,9 +1,11 @@
 """Finds what is on record in SQLite or PostgreSQL, and changes it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,7 +22,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.auth import Act, Denial, Holder, Key, Team, User
 from proxy.auth.sql import tables
@@ -38,6 +39,9 @@ from proxy.auth.sql.rows import (
     written,
 )
 from proxy.auth.sql.transactions import NEWEST, PAGE, changing, reading, writing
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 Noun = TypeVar("Noun")
 Where = ColumnElement[bool]

@@ -4,17 +4,22 @@ The latter wait for one another, on PostgreSQL too: so acts have numbers without
 to those who follow them. All raise StorageFailed.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Table, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.auth import Act, Taken
 from proxy.auth.sql.rows import Row, row_of_act
 from proxy.auth.sql.tables import acts, counters
 from proxy.errors import StorageFailed
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 PAGE = 500
 """Rows that are looked up or changed at once, where there may be any number."""

@@ -26,7 +26,7 @@ from proxy.auth import sql as auth_sql
 from proxy.auth.sql import SqlRegistry
 from proxy.errors import Misconfigured
 from proxy.ledger import sql as ledger_sql
-from proxy.schema import database
+from proxy.schema import database, migrating
 from proxy.schema.copying import Copying
 from proxy.vocabulary import Limits
 from tests.fakes.databases import KINDS, NewDatabase
@@ -107,7 +107,7 @@ def everything(connection: Connection) -> Rows:
 
 
 def at(connection: Connection, revision: str) -> None:
-    command.upgrade(schema.config(connection), revision)
+    command.upgrade(migrating.config(connection), revision)
 
 
 def call(number: int) -> dict[str, Any]:

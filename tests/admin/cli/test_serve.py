@@ -92,3 +92,23 @@ def test_an_admin_listener_is_told_and_warned_of_where_others_reach_it(type_in: 
     assert ["WARNING: other machines can reach http://10.0.0.1:11436"] == [
         line.partition(",")[0] for line in there.splitlines() if line.startswith("WARNING")
     ]
+
+
+def test_several_processes_are_told_of(type_in: Type, tools: FakeTools) -> None:
+    tools.text = 'redis_url = "rediss://redis.lan"'
+    tools.stands = replace(STANDING, workers=4)
+    result = type_in("serve", "--workers", "4")
+
+    assert [4] == [settings.workers for settings in tools.served]
+    assert "workers      4\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [("2", "needs redis_url"), ("0", "whole number"), ("many", "whole number")]
+)
+def test_a_number_of_processes_that_cannot_be_is_a_mistake(type_in: Type, count: str, words: str) -> None:
+    result = type_in("serve", "--workers", count)
+
+    assert 1 == result.exit_code
+    assert "command line: --workers:" in result.stderr
+    assert words in result.stderr
