@@ -14,10 +14,11 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.admin.refusals import GateNotRunning, NotDone
+from proxy.admin.refusals import GateNotRunning, NoAnswer, NotDone
 from proxy.errors import GateError, Misconfigured
 
 SOCKET = "control.sock"
@@ -44,8 +45,6 @@ class Control:
         self._path = path
         self._handlers = handlers
         self._patience = patience
-        self._talks: set[asyncio.Task[None]] = set()
-        self._log = logging.getLogger("proxy.admin")
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[bool]:
@@ -54,30 +53,48 @@ class Control:
 
         Raises Misconfigured where the socket cannot be made.
         """
-        if _is_too_long(self._path):
-            self._log.warning("control_path_too_long", extra={"path": str(self._path)})
-            yield False
-            return
-        with _alone(self._path) as is_alone:
-            if not is_alone:
-                self._log.warning("control_taken", extra={"path": str(self._path)})
+        with held(self._path) as mine:
+            if mine is None:
                 yield False
                 return
-            server = await asyncio.start_unix_server(self._begin, sock=_bound(self._path), limit=LONGEST_LINE)
-            try:
+            async with answering(mine.socket, self._handlers, patience=self._patience):
                 yield True
-            finally:
-                server.close()
-                with suppress(OSError):  # Python removes it too, from 3.13 on.
-                    os.unlink(self._path)  # noqa: PTH108 - a single call that waits for nothing
-                for talk in self._talks:
-                    talk.cancel()
-                await asyncio.gather(*self._talks, return_exceptions=True)
 
-    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+@asynccontextmanager
+async def answering(
+    listening: socket.socket, handlers: Mapping[str, Handler], *, patience: float = PATIENCE_SECONDS
+) -> AsyncIterator[None]:
+    """Answer at a socket that whoever made it takes away again; several processes may do so at the same."""
+    talks = _Talks(handlers, patience)
+    # The file is not ours to remove, as Python would from 3.13 on.
+    stays: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+    server = await asyncio.start_unix_server(talks.begin, sock=listening, limit=LONGEST_LINE, **stays)
+    try:
+        yield
+    finally:
+        server.close()
+        await talks.end()
+
+
+class _Talks:
+    """Those that go on."""
+
+    def __init__(self, handlers: Mapping[str, Handler], patience: float) -> None:
+        self._handlers = handlers
+        self._patience = patience
+        self._all: set[asyncio.Task[None]] = set()
+        self._log = logging.getLogger("proxy.admin")
+
+    def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talk = asyncio.create_task(self._talk(reader, writer))
-        self._talks.add(talk)
-        talk.add_done_callback(self._talks.discard)
+        self._all.add(talk)
+        talk.add_done_callback(self._all.discard)
+
+    async def end(self) -> None:
+        for talk in self._all:
+            talk.cancel()
+        await asyncio.gather(*self._all, return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -85,7 +102,7 @@ class Control:
             writer.write(_line(answer))
             async with asyncio.timeout(self._patience):
                 await writer.drain()
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError is uvloop's.
             pass  # Nobody waits for the answer any more.
         finally:
             writer.close()
@@ -119,25 +136,47 @@ async def ask(path: Path, what: str, **more: Any) -> Any:
             f"No gate can listen on {path}, which is too long for a socket: choose a shorter state_dir."
         )
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            answer = _read(await _answered(path, _line({"ask": what, **more})))
+        return await _asked(str(path), ANSWER_SECONDS, {"ask": what, **more})
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
         raise GateNotRunning(f"The gate does not run: nobody listens on {path}.") from error
     except PermissionError as error:
         raise NotDone(f"Only the user that the gate runs as may ask it by {path}, and root.") from error
     except OSError as error:
         raise NotDone(f"The gate does not answer on {path}.") from error
+
+
+async def ask_worker(address: str, patience: float, asked: Mapping[str, Any]) -> Any:
+    """What one of the gate's processes tells. Raises NotDone where it refuses or does not answer in time."""
+    try:
+        return await _asked(address, patience, asked)
+    except OSError as error:
+        raise NoAnswer from error
+
+
+async def _asked(address: str, patience: float, asked: Mapping[str, Any]) -> Any:
+    """Raises NotDone and OSError."""
+    async with asyncio.timeout(patience):
+        answer = _read(await _answered(address, _line(asked)))
     if "told" not in answer:
         raise NotDone(str(answer.get("refused", "The gate answered what makes no sense.")))
     return answer["told"]
 
 
-async def _answered(path: Path, line: bytes) -> bytes:
-    reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
+async def _answered(address: str, line: bytes) -> bytes:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(made, address)
+        reader, writer = await asyncio.open_unix_connection(sock=made, limit=LONGEST_LINE)
+    except BaseException:
+        made.close()
+        raise
     try:
         writer.write(line)
         await writer.drain()
         return await _one_line(reader)
+    except RuntimeError as error:  # As uvloop says that the other end has gone.
+        raise ConnectionResetError from error
     finally:
         writer.close()
 
@@ -182,21 +221,54 @@ def _read(line: bytes) -> Mapping[str, Any]:
     return told
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A socket at a path, and the lock that keeps other gates from it."""
+
+    socket: socket.socket
+    lock: int
+    """A descriptor. It is held until each process that has it has closed it."""
+
+
 @contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Whether no other gate has this socket: a lock ends with its process, and a socket's file does not."""
+def held(path: Path) -> Iterator[Held | None]:
+    """What to answer at; None where another gate does or the path is too long, which the log says.
+
+    Raises Misconfigured where it cannot be made.
+    """
+    log = logging.getLogger("proxy.admin")
+    if _is_too_long(path):
+        log.warning("control_path_too_long", extra={"path": str(path)})
+        yield None
+        return
+    with _alone(path) as lock:
+        if lock is None:
+            log.warning("control_taken", extra={"path": str(path)})
+            yield None
+            return
+        made = _bound(path)
+        try:
+            yield Held(made, lock)
+        finally:
+            made.close()
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[int | None]:
+    """A lock, where no other gate has this socket: a lock ends with its process, and a socket's file does not."""
     try:
-        descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Misconfigured(f"{error.filename} cannot be made: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            is_alone = False
+            yield None
         else:
-            is_alone = True
-        yield is_alone
+            yield descriptor
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,7 @@
 """Who was let in by the running gate, and why others were not, asked by its control socket; both ends of it."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,7 +53,44 @@ def handlers(doorkeepers: Doorkeepers) -> Mapping[str, Handler]:
 
 async def auth_status(path: Path) -> AuthStatus:
     """Raises GateNotRunning, and NotDone where the gate does not answer."""
-    told = await ask(path, "auth.status")
+    return _status(await ask(path, "auth.status"))
+
+
+def together(told: Sequence[Any]) -> Mapping[str, Any]:
+    """What several processes of one gate tell of who came, as one would. Raises NotDone."""
+    statuses = [_status(one) for one in told]
+    counts: Counter[str] = Counter()
+    issuers: dict[str, list[IssuerStatus]] = {}
+    for status in statuses:
+        counts.update(status.counts)
+        for issuer in status.issuers:
+            issuers.setdefault(issuer.name, []).append(issuer)
+    return asdict(
+        AuthStatus(
+            dict(counts),
+            _highest(one.away_seconds for one in statuses),
+            tuple(map(_issuer, issuers.values())),
+        )
+    )
+
+
+def _issuer(told: Sequence[IssuerStatus]) -> IssuerStatus:
+    """Each process fetches for itself; the worst of it is told."""
+    return IssuerStatus(
+        told[0].name,
+        min(one.keys for one in told),
+        _highest(one.age_seconds for one in told),
+        sum(one.fetches for one in told),
+        sum(one.failures for one in told),
+        next((one.reason for one in told if one.reason is not None), None),
+    )
+
+
+def _highest(seconds: Iterable[float | None]) -> float | None:
+    return max((one for one in seconds if one is not None), default=None)
+
+
+def _status(told: Any) -> AuthStatus:
     try:
         if {one.name for one in fields(AuthStatus)} != set(told):
             raise NotDone(_OTHER_VERSION)

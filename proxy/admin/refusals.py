@@ -23,3 +23,11 @@ class GateNotRunning(NotDone):
     status = 503
     code = "gate_not_running"
     default = "The gate does not run."
+
+
+class NoAnswer(NotDone):
+    """One of the gate's processes said nothing, or not in time."""
+
+    status = 503
+    code = "no_answer"
+    default = "It does not answer."

@@ -1,6 +1,6 @@
 """What becomes of a changed configuration: the running gate is asked to read it again, and tells."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,22 @@ class Reloaded:
 
 async def reload(path: Path) -> Reloaded:
     """Ask the gate behind this socket. Raises NotDone, as where it does not run."""
-    told = await ask(path, "reload")
+    return _reloaded(await ask(path, "reload"))
+
+
+def together(told: Sequence[Any]) -> Mapping[str, Any]:
+    """What several processes of one gate made of it, as one would tell it. Raises NotDone."""
+    each = [_reloaded(one) for one in told]
+    return asdict(
+        Reloaded(
+            tuple(dict.fromkeys(name for one in each for name in one.applied)),
+            tuple(dict.fromkeys(name for one in each for name in one.waiting)),
+            tuple(dict.fromkeys(mistake for one in each for mistake in one.mistakes)),
+        )
+    )
+
+
+def _reloaded(told: Any) -> Reloaded:
     try:
         return Reloaded(
             tuple(map(str, told["applied"])),

@@ -3,8 +3,8 @@
 Never a word of what is asked and answered, nor of calls that have not said yet whose they are.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,13 +72,7 @@ def handlers(watched: Watched, clock: Clock) -> Mapping[str, Handler]:
     """What the gate answers about what goes on."""
 
     async def look(_: Mapping[str, Any]) -> Mapping[str, Any]:
-        calls = sorted(watched.under_way(), key=lambda call: (-call.seconds, call.id))
-        return {
-            "at": clock(),
-            "calls": [asdict(call) for call in calls[:MOST_CALLS]],
-            "others": max(0, len(calls) - MOST_CALLS),
-            "ledger": asdict(watched.status()),
-        }
+        return asdict(_cut(clock(), watched.under_way(), watched.status()))
 
     async def status(_: Mapping[str, Any]) -> Mapping[str, Any]:
         return asdict(watched.status())
@@ -88,12 +82,7 @@ def handlers(watched: Watched, clock: Clock) -> Mapping[str, Handler]:
 
 async def look(path: Path) -> Look:
     """Raises GateNotRunning, and NotDone where the gate does not answer."""
-    told = await ask(path, "top.look")
-    try:
-        calls = tuple(UnderWay(**{**call, "stage": Stage(call["stage"])}) for call in told["calls"])
-        return Look(float(told["at"]), calls, int(told["others"]), _status(told["ledger"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise NotDone(_OTHER_VERSION) from error
+    return _look(await ask(path, "top.look"))
 
 
 async def looks(path: Path, pause: Pause) -> AsyncGenerator[Look, None]:
@@ -106,6 +95,48 @@ async def looks(path: Path, pause: Pause) -> AsyncGenerator[Look, None]:
 async def ledger_status(path: Path) -> LedgerStatus:
     """Raises as ``look`` does."""
     return _status(await ask(path, "ledger.status"))
+
+
+def looks_together(told: Sequence[Any]) -> Mapping[str, Any]:
+    """What several processes of one gate tell of what goes on, as one would. Raises NotDone."""
+    looks = [_look(one) for one in told]
+    calls = [call for look in looks for call in look.calls]
+    whole = _cut(max(look.at for look in looks), calls, _together([look.ledger for look in looks]))
+    return asdict(replace(whole, others=whole.others + sum(look.others for look in looks)))
+
+
+def statuses_together(told: Sequence[Any]) -> Mapping[str, Any]:
+    """How the ledgers of several processes of one gate fare, as one would tell it. Raises NotDone."""
+    return asdict(_together([_status(one) for one in told]))
+
+
+def _together(statuses: Sequence[LedgerStatus]) -> LedgerStatus:
+    sums = {
+        name: sum(getattr(one, name) for one in statuses)
+        for name in (
+            "waiting_bytes", "lost_lines", "torn_lines", "refused_calls", "unsure_calls", "usage_log_lost",
+        )
+    }  # fmt: skip
+    return LedgerStatus(
+        behind_seconds=max(one.behind_seconds for one in statuses),
+        is_full=any(one.is_full for one in statuses),
+        is_failing=any(one.is_failing for one in statuses),
+        **sums,
+    )
+
+
+def _cut(at: float, calls: Iterable[UnderWay], ledger: LedgerStatus) -> Look:
+    """As many of the calls as one look may tell, the oldest first."""
+    ordered = sorted(calls, key=lambda call: (-call.seconds, call.id))
+    return Look(at, tuple(ordered[:MOST_CALLS]), max(0, len(ordered) - MOST_CALLS), ledger)
+
+
+def _look(told: Any) -> Look:
+    try:
+        calls = tuple(UnderWay(**{**call, "stage": Stage(call["stage"])}) for call in told["calls"])
+        return Look(float(told["at"]), calls, int(told["others"]), _status(told["ledger"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotDone(_OTHER_VERSION) from error
 
 
 def _status(told: Any) -> LedgerStatus:

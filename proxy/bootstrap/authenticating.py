@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.admin.proofs import AuthStatus, IssuerStatus
 from proxy.auth.authenticator import Authenticator
@@ -22,9 +22,14 @@ from proxy.config.files import read_secret
 from proxy.config.issuers import checked_secret
 from proxy.config.settings import Settings
 from proxy.errors import Forbidden, Misconfigured, StorageFailed, Unauthenticated
-from proxy.limits.redis.first import RedisFirst
-from proxy.limits.redis.link import Link
+from proxy.late import late
 from proxy.vocabulary import Call, Carrier, Credential, Issuer, Plan
+
+if TYPE_CHECKING:
+    from proxy.limits.redis import first, link
+else:
+    first = late("proxy.limits.redis.first")
+    link = late("proxy.limits.redis.link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +93,11 @@ async def _replays(settings: Settings) -> AsyncIterator[MemoryReplays | SharedRe
     if settings.redis is None:
         yield local
         return
-    link = Link.to(settings.redis)
+    shared = link.Link.to(settings.redis)
     try:
-        yield SharedReplays(local, RedisFirst(link), settings.on_redis_failure)
+        yield SharedReplays(local, first.RedisFirst(shared), settings.on_redis_failure)
     finally:
-        await link.close()
+        await shared.close()
 
 
 async def explained(settings: Settings, kept: Records, text: str) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from proxy.bootstrap.listening import Listening
 from proxy.ledger.line import Ledger
 from proxy.web.app import Server
 
@@ -20,7 +21,7 @@ class Draining:
         self._hastened = hastened or asyncio.Event()
         self.has_begun = False
 
-    async def drain(self, listening: asyncio.Server, server: Server, ledger: Ledger) -> None:
+    async def drain(self, listening: Listening, server: Server, ledger: Ledger) -> None:
         """Return once no call goes on and each has its line. Whoever asks whether the gate is ready is told first."""
         self.has_begun = True
         if self._delay:

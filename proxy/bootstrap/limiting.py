@@ -8,24 +8,31 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from proxy.admin import control
 from proxy.admin.office import LimitsOffice, Status, StoreOffice
 from proxy.admin.remote import ControlOffice
 from proxy.bootstrap import clocks
 from proxy.config.settings import Settings
+from proxy.late import late
 from proxy.ledger import Book
 from proxy.limits import Account, Cost, Store
 from proxy.limits.guard import Guard, OnFailure
 from proxy.limits.limiter import Limiter
 from proxy.limits.memory import MemoryStore, Spent
-from proxy.limits.redis.link import Link
-from proxy.limits.redis.store import RedisStore
 from proxy.limits.strangers import Strangers
 from proxy.limits.windows import EPOCH, Window
 from proxy.policy import models
 from proxy.policy.models import BadName
 from proxy.vocabulary import RedisAddress
+
+if TYPE_CHECKING:
+    from proxy.limits.redis import link
+    from proxy.limits.redis import store as in_redis
+else:
+    link = late("proxy.limits.redis.link")
+    in_redis = late("proxy.limits.redis.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Counting:
     limiter: Limiter
     strangers: Strangers
     local: MemoryStore
-    shared: RedisStore | None = None
+    shared: "in_redis.RedisStore | None" = None
     guard: Guard | None = None
 
     @property
@@ -106,7 +113,8 @@ async def counting(settings: Settings, book: Book) -> AsyncIterator[Counting]:
         return
     shared = redis_store(settings.redis, gate)
     share = MemoryStore(clocks.moment, spent_by(book, lambda: guard.gates))
-    guard = Guard(shared, share, OnFailure(settings.on_redis_failure), replicas=settings.replicas, clock=time.monotonic)
+    counters = settings.replicas * settings.workers  # Each of our processes counts by itself while Redis is away.
+    guard = Guard(shared, share, OnFailure(settings.on_redis_failure), replicas=counters, clock=time.monotonic)
     await guard.begin()
     keeping = asyncio.create_task(guard.keep())
     try:
@@ -132,6 +140,6 @@ async def office_elsewhere(settings: Settings, book: Book) -> AsyncIterator[Limi
         await shared.close()
 
 
-def redis_store(address: RedisAddress, gate: str) -> RedisStore:
+def redis_store(address: RedisAddress, gate: str) -> "in_redis.RedisStore":
     """Raises Misconfigured."""
-    return RedisStore(Link.to(address), clocks.steady_micros, gate=gate, cluster=address.cluster)
+    return in_redis.RedisStore(link.Link.to(address), clocks.steady_micros, gate=gate, cluster=address.cluster)

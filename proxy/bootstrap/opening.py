@@ -6,10 +6,10 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import Standing
-from proxy.admin.desk import Desk
 from proxy.admin.office import LimitsOffice
 from proxy.auth import api_keys, ollama_identity
 from proxy.backends.http import HttpBackend, Patience
@@ -20,27 +20,38 @@ from proxy.bootstrap.bookkeeping import Books, books
 from proxy.bootstrap.descriptors import held, raised
 from proxy.bootstrap.draining import Draining
 from proxy.bootstrap.encrypting import encrypting
+from proxy.bootstrap.gathering import Gathering
 from proxy.bootstrap.limiting import Counting, counting
-from proxy.bootstrap.listening import listen
+from proxy.bootstrap.listening import Listening, listen
 from proxy.bootstrap.storage import Records, pepper_of
 from proxy.bootstrap.telling import Known, telling
+from proxy.bootstrap.tracing import TracedDoor, believing, tracing
+from proxy.bootstrap.workers import Place
 from proxy.config.settings import Settings
 from proxy.gateway import Gateway
+from proxy.late import late
 from proxy.ledger import Listener
-from proxy.own import Own
+from proxy.own import Flowing, Own
 from proxy.own.answers import Answers
 from proxy.own.bounded import Bounded
+from proxy.own.doctor import OwnDoctor
 from proxy.own.key import OwnKey
 from proxy.own.usage import OwnUsage
 from proxy.policy.models import Name, canonical_pattern
 from proxy.policy.permit import Installed, read_tags
-from proxy.telemetry.metrics import Metrics
 from proxy.vocabulary import Backend, Plan
 from proxy.web.addresses import trusting
 from proxy.web.app import FrontDoor, Server
 from proxy.web.connection import accept_errors_told, require_strict_parser
 from proxy.web.manners import Manners
 from proxy.web.tls import Tls
+
+if TYPE_CHECKING:
+    from proxy.admin import desk
+    from proxy.telemetry import metrics as figures
+else:
+    desk = late("proxy.admin.desk")
+    figures = late("proxy.telemetry.metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +67,11 @@ class Opened:
     draining: Draining
     tls: Tls | None
     """None where the gate speaks plain HTTP."""
+    gathering: Gathering | None = None
+    """None where there is no admin listener, or this is the only process of the gate."""
 
 
-def desk_over(kept: Records, settings: Settings, office: LimitsOffice, actor: Actor) -> Desk:
+def desk_over(kept: Records, settings: Settings, office: LimitsOffice, actor: Actor) -> "desk.Desk":
     """What the owner can do; ``actor`` is who is told to have done it."""
 
     def mint(key_id: str | None) -> tuple[str, str, bytes]:
@@ -69,7 +82,7 @@ def desk_over(kept: Records, settings: Settings, office: LimitsOffice, actor: Ac
         public_key = ollama_identity.public_key(line)
         return ollama_identity.key_id_of(public_key), public_key
 
-    return Desk(
+    return desk.Desk(
         kept.registry,
         kept.book,
         settings.plan_table(),
@@ -94,6 +107,7 @@ def own_routes(settings: Settings, kept: Records, counts: Counting) -> dict[str,
 def manners_of(settings: Settings) -> Manners:
     """What is asked of clients. Raises Misconfigured where so many cannot be held."""
     door = settings.door
+    connections = None if door.connections is None else -(-door.connections // settings.workers)
     return Manners(
         settings.max_body,
         settings.body_timeout,
@@ -101,7 +115,7 @@ def manners_of(settings: Settings) -> Manners:
         origins=settings.cors_origins,
         head_timeout=door.head_timeout,
         body_rate=door.body_rate,
-        connections=held(door.connections, raised()),
+        connections=held(connections, raised()),
         connections_per_address=door.connections_per_address,
         requests_per_connection=door.requests_per_connection,
     )
@@ -109,40 +123,53 @@ def manners_of(settings: Settings) -> Manners:
 
 @asynccontextmanager
 async def gate(
-    settings: Settings, kept: Records, listeners: Sequence[Listener], hastened: asyncio.Event | None = None
+    settings: Settings,
+    kept: Records,
+    listeners: Sequence[Listener],
+    hastened: asyncio.Event | None = None,
+    place: Place | None = None,
 ) -> AsyncIterator[Opened]:
     """The gate, open. Leaving it stops listening, lets calls end within the drain timeout, and writes every line.
 
-    Once it is ``hastened`` it waits for no call. Raises Misconfigured where it cannot listen or hold the connections.
+    Once it is ``hastened`` it waits for no call. It is the whole gate, or one worker of it in this ``place``. Raises
+    Misconfigured where it cannot listen or hold the connections.
     """
     require_strict_parser()
     manners = manners_of(settings)
     plans = settings.plan_table()
-    metrics = Metrics() if settings.admin_listen is not None else None
+    metrics = figures.Metrics() if settings.admin_listen is not None else None
     async with (
-        books(settings, kept, listeners if metrics is None else [*listeners, metrics]) as booked,
+        tracing(settings) as traces,
+        encrypting(settings.tls) as tls,
+        books(settings, kept, [*listeners, *(one for one in (metrics, traces) if one is not None)]) as booked,
         counting(settings, kept.book) as counts,
         doorkeepers(settings, kept, plans) as who,
     ):
         patience = Patience(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
-        backend = HttpBackend(Backend("ollama", settings.upstream), patience)
+        besides = traces.passed_on if traces and settings.traces.pass_traceparent else None
+        backend = HttpBackend(Backend("ollama", settings.upstream), patience, besides)
         upstream = OneBackend[Name, Installed](backend, read_tags, time.monotonic)
         ledger = booked.ledger
-        answers = Answers(upstream, own_routes(settings, kept, counts))
+        flowing: dict[str, Flowing] = {"/v1/doctor": OwnDoctor(time.monotonic)}
+        answers = Answers(upstream, own_routes(settings, kept, counts), flowing)
         gateway = Gateway(counts.strangers, who.authenticator, counts.limiter, answers, ledger)
         trusted = settings.trusted_networks
         front_door = FrontDoor(gateway, manners, now=clocks.now, new_id=clocks.new_call_id, trusted=trusted)
-        server = Server(front_door, manners, trusting(trusted), proxy_protocol=settings.door.proxy_protocol)
+        door = TracedDoor(front_door, traces, believing(settings)) if traces else front_door
+        server = Server(door, manners, trusting(trusted), proxy_protocol=settings.door.proxy_protocol)
         draining = Draining(delay=settings.drain_delay, patience=settings.drain_timeout, hastened=hastened)
-        known = Known(settings, counts, booked, who, draining, upstream, server)
+        is_replacement = bool(place and not place.is_first)
+        known = Known(settings, counts, booked, who, draining, upstream, server, is_replacement, tls, traces)
+        gathering = Gathering(place, known.readiness, metrics, time.monotonic) if place and metrics else None
         refreshing = asyncio.create_task(upstream.keep_fresh())
         try:
-            async with telling(known, metrics, manners) as admin_address, encrypting(settings.tls) as tls:
-                listening = await listen(server, settings.listen, tls)
+            told = telling(known, metrics, manners, gathering, place.admin if place else ())
+            async with told as admin_address:
+                listening = await listen(server, settings.listen, tls, place.door if place else ())
                 try:
                     with accept_errors_told(server.tally):
                         standing = await _standing(settings, kept, upstream, listening, admin_address)
-                        yield Opened(standing, counts, plans, booked, who, draining, tls)
+                        yield Opened(standing, counts, plans, booked, who, draining, tls, gathering)
                 finally:
                     await draining.drain(listening, server, ledger)
         finally:
@@ -155,10 +182,10 @@ async def _standing(
     settings: Settings,
     kept: Records,
     upstream: OneBackend[Name, Installed],
-    listening: asyncio.Server,
+    listening: Listening,
     admin_address: str | None,
 ) -> Standing:
-    port = listening.sockets[0].getsockname()[1]
+    port = listening.port
     version = await upstream.version()
     live = [key for key in await kept.registry.keys() if key.state(clocks.now()) == "live"]
     return Standing(

@@ -3,25 +3,33 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from proxy import __version__
 from proxy.admin.watching import LedgerStatus
 from proxy.bootstrap.authenticating import Doorkeepers
 from proxy.bootstrap.bookkeeping import Books
 from proxy.bootstrap.draining import Draining
+from proxy.bootstrap.gathering import Gathering
 from proxy.bootstrap.limiting import Counting
-from proxy.bootstrap.listening import address_of, listen
+from proxy.bootstrap.listening import Sockets, address_of, listen
 from proxy.config.settings import Settings
+from proxy.ledger.line import Line
+from proxy.ledger.under_way import Stage
 from proxy.telemetry.logs import lost_lines
-from proxy.telemetry.metrics import Metrics, Values
+from proxy.telemetry.traces import Traces
 from proxy.web.app import Server
 from proxy.web.back_door import BackDoor
 from proxy.web.health import Check, Readiness
 from proxy.web.manners import Manners
+from proxy.web.tls import Tls
+
+if TYPE_CHECKING:
+    from proxy.telemetry.metrics import Metrics, Values
 
 
 class Upstream(Protocol):
@@ -44,6 +52,10 @@ class Known:
     upstream: Upstream
     server: Server
     """The public one."""
+    is_replacement: bool = False
+    """Whether this process took the place of one that had died."""
+    tls: Tls | None = None
+    traces: Traces | None = None
 
     def readiness(self) -> Readiness:
         """Whether this gate should be sent calls, by what is known now."""
@@ -56,14 +68,19 @@ class Known:
             answers=self.upstream.answers,
         )
 
-    def values(self) -> Values:
+    def values(self) -> "Values":
         """What others count and measure."""
-        ledger, who = self.books.status(), self.who.status()
-        return {
+        ledger, who, guard = self.books.status(), self.who.status(), self.counting.guard
+        values: dict[str, Mapping[str, float] | float] = {
             "llamagate_info": {__version__: 1},
+            "llamagate_workers": 1,
+            "llamagate_workers_replaced_total": self.is_replacement,
             "llamagate_calls_under_way": len(self.books.ledger.open),
+            "llamagate_calls_by_stage": self.stages(),
             "llamagate_draining": self.draining.has_begun,
+            "llamagate_upstream_down": self.upstream.answers is False,
             "llamagate_limits_total": self.counting.counts,
+            "llamagate_limits_degraded_seconds": (guard and guard.degraded_seconds) or 0.0,
             "llamagate_proofs_total": {str(one): count for one, count in who.counts.items()},
             "llamagate_records_away_seconds": who.away_seconds or 0.0,
             "llamagate_issuer_keys": {issuer.name: issuer.keys for issuer in who.issuers},
@@ -81,7 +98,23 @@ class Known:
             "llamagate_ledger_calls_unsure_total": ledger.unsure_calls,
             "llamagate_log_lines_lost_total": lost_lines(),
             "llamagate_usage_log_lost_total": ledger.usage_log_lost,
+            "llamagate_traces_lost_total": self.traces.lost if self.traces else 0,
         }
+        if self.tls is not None:
+            values["llamagate_certificate_end_timestamp_seconds"] = self.tls.certificate.until.timestamp()
+        return values
+
+    def stages(self) -> Mapping[str, int]:
+        """How many calls are how far."""
+        counts = Counter(map(_stage, self.books.ledger.open))
+        return {stage.value: counts[stage] for stage in Stage}
+
+
+def _stage(line: Line) -> Stage:
+    """As ``Line.view`` has it, which tells more than is wanted of ten thousand calls at once."""
+    if line.meter is not None:
+        return Stage.ANSWERING
+    return Stage.WAITING if line.busy_seconds > 0 else Stage.ARRIVING
 
 
 def readiness(
@@ -113,10 +146,13 @@ def readiness(
 
 
 @asynccontextmanager
-async def telling(known: Known, metrics: Metrics | None, manners: Manners) -> AsyncIterator[str | None]:
+async def telling(
+    known: Known, metrics: "Metrics | None", manners: Manners, gathering: Gathering | None = None, at: Sockets = ()
+) -> AsyncIterator[str | None]:
     """The admin listener, at this address; where there are no metrics, there is none.
 
-    Raises Misconfigured where it cannot listen.
+    One of several workers tells what they are ``gathering``, at these sockets. Raises Misconfigured where it cannot
+    listen.
     """
     address = known.settings.admin_listen
     if metrics is None or address is None:
@@ -124,15 +160,24 @@ async def telling(known: Known, metrics: Metrics | None, manners: Manners) -> As
         return
     metrics.asks(known.values)
     is_public = known.settings.admin_public
-    server = Server(BackDoor(known.readiness, metrics.text, only_here=not is_public), manners)
-    listening = await listen(server, address)
-    if is_public:
-        logging.getLogger("proxy.web").warning("admin_listener_is_public", extra={"address": address})
-    watching = asyncio.create_task(metrics.watch(asyncio.sleep, time.monotonic))
+    tasks = [asyncio.create_task(metrics.watch(asyncio.sleep, time.monotonic))]
+    if gathering is None:
+        door = BackDoor(known.readiness, metrics.text, only_here=not is_public)
+    else:
+        await gathering.keep()
+        door = BackDoor(gathering.readiness, gathering.text, only_here=not is_public)
+        tasks.append(asyncio.create_task(gathering.showing()))
+    server = Server(door, manners)
     try:
-        yield address_of(address, listening)
+        listening = await listen(server, address, at=at)
+        if is_public:
+            logging.getLogger("proxy.web").warning("admin_listener_is_public", extra={"address": address})
+        try:
+            yield address_of(address, listening)
+        finally:
+            listening.close()
+            await server.shutdown(0)
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
-        listening.close()
-        await server.shutdown(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

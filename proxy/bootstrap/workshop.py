@@ -1,45 +1,48 @@
 """Implements ``admin.cli.tools.Tools`` with the real things."""
 
 import asyncio
-import logging
 import os
 import pwd
-import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy import __version__
-from proxy.admin import control, proofs, reloading, remote, watching
+from proxy.admin import control, proofs, reloading, watching
 from proxy.admin.actor import Actor, here
-from proxy.admin.backup import Copied, copying
 from proxy.admin.cli.tools import DemoTeller, Standing
-from proxy.admin.desk import Desk
 from proxy.admin.refusals import NotDone
-from proxy.bootstrap import clocks, demo
+from proxy.bootstrap import clocks
 from proxy.bootstrap.authenticating import explained
 from proxy.bootstrap.limiting import office_elsewhere
-from proxy.bootstrap.opening import Opened, desk_over, gate
-from proxy.bootstrap.reloading import Reloading
-from proxy.bootstrap.signals import heeding_signals
+from proxy.bootstrap.opening import desk_over
+from proxy.bootstrap.serving import Serving
 from proxy.bootstrap.storage import make_ready, records
 from proxy.config import files
 from proxy.config.layers import CREDENTIALS_DIRECTORY
 from proxy.config.load import Loaded, load
 from proxy.config.settings import Settings
-from proxy.errors import GateError
+from proxy.late import late
 from proxy.ledger.bookkeeping import close_all
 from proxy.policy.models import canonical_pattern
 from proxy.schema import database
-from proxy.schema.copying import Copying
-from proxy.telemetry import logs
-from proxy.web import openapi
+
+if TYPE_CHECKING:
+    from proxy.admin.backup import Copied, copying
+    from proxy.admin.desk import Desk
+    from proxy.bootstrap import demo
+    from proxy.schema import copying as databases
+    from proxy.web import openapi
+else:
+    copying = late("proxy.admin.backup.copying")
+    databases = late("proxy.schema.copying")
+    demo = late("proxy.bootstrap.demo")
+    openapi = late("proxy.web.openapi")
 
 
 class Workshop:
@@ -69,23 +72,12 @@ class Workshop:
         )
 
     @asynccontextmanager
-    async def desk(self, settings: Settings) -> AsyncIterator[Desk]:
+    async def desk(self, settings: Settings) -> "AsyncIterator[Desk]":
         async with records(settings) as kept, office_elsewhere(settings, kept.book) as office:
             yield desk_over(kept, settings, office, self._actor())
 
-    async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
-        pretty = sys.stdout.isatty() if settings.log_format == "auto" else settings.log_format == "pretty"
-        logs.configure(pretty=pretty, level=settings.log_level)
-        for file in sorted(self._exposed):
-            logging.getLogger("proxy.config").warning("secret_open_to_others", extra={"file": file})
-        with heeding_signals() as stop:  # From before the first call on: a call must not die with its line unwritten.
-            async with (
-                records(settings) as kept,
-                gate(settings, kept, [logs.CallLog()], stop.hastened) as opened,
-                _asked_by_its_owner(settings, opened, again),
-            ):
-                started(opened.standing)
-                await stop.asked.wait()
+    def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
+        Serving(settings, self._environment, self._exposed, started, again).serve()
 
     async def reload(self, settings: Settings) -> reloading.Reloaded:
         return await reloading.reload(control.path_in(settings.state_dir))
@@ -99,13 +91,13 @@ class Workshop:
     async def auth_status(self, settings: Settings) -> proofs.AuthStatus:
         return await proofs.auth_status(control.path_in(settings.state_dir))
 
-    async def backup(self, settings: Settings, file: Path, *, force: bool) -> Copied:
+    async def backup(self, settings: Settings, file: Path, *, force: bool) -> "Copied":
         _refuse_without(database.file_of(settings.database))
         async with _copied(settings) as there:
             home, now = _home(settings), clocks.now()
             return await copying.back_up(file, there, home, force=force, version=__version__, now=now)
 
-    async def restore(self, settings: Settings, file: Path) -> Copied:
+    async def restore(self, settings: Settings, file: Path) -> "Copied":
         make_ready(settings)
         async with _copied(settings) as there:
             copied = await copying.restore(file, there, _home(settings))
@@ -148,43 +140,14 @@ def _refuse_without(file: str | None) -> None:
 
 
 @asynccontextmanager
-async def _copied(settings: Settings) -> AsyncIterator[Copying]:
+async def _copied(settings: Settings) -> "AsyncIterator[databases.Copying]":
     """The database as it stands, whatever its schema."""
     engine = database.engine(settings.database)
     try:
-        yield Copying(engine, settings.state_dir / "schema.lock")
+        yield databases.Copying(engine, settings.state_dir / "schema.lock")
     finally:
         await engine.dispose()
 
 
-def _home(settings: Settings) -> copying.Home:
+def _home(settings: Settings) -> "copying.Home":
     return copying.Home(settings.state_dir, settings.pepper is not None)
-
-
-@asynccontextmanager
-async def _asked_by_its_owner(settings: Settings, opened: Opened, again: Callable[[], Loaded]) -> AsyncIterator[None]:
-    """The gate answers at its control socket, and takes SIGHUP for the wish to read its configuration again."""
-    renew = opened.tls.again if opened.tls else None
-    reload = Reloading(settings, opened.plans, opened.who.tokens.replace, again, renew)
-
-    async def reloaded(_: Mapping[str, object]) -> Mapping[str, object]:
-        return reloading.told(reload())
-
-    handlers = {
-        **remote.handlers(opened.counting.office),
-        **watching.handlers(opened.books, time.monotonic),
-        **proofs.handlers(opened.who),
-        "reload": reloaded,
-    }
-
-    def hang_up() -> None:
-        with suppress(GateError):  # It is in the log by then, and there is nobody else to tell.
-            reload()
-
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
-    try:
-        async with control.Control(control.path_in(settings.state_dir), handlers).listening():
-            yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)

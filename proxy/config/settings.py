@@ -12,14 +12,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import platformdirs
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy.config.addresses import Network, host_and_port, is_loopback, is_unspecified, network
 from proxy.config.auth import AuthSettings
@@ -32,6 +33,7 @@ from proxy.config.plans import PlanSettings
 from proxy.config.prices import ElsewhereSettings, PriceSettings
 from proxy.config.redis_url import OpenToAll, is_open_to_all, redis_address
 from proxy.config.tls import TlsSettings
+from proxy.config.traces import TracesSettings
 from proxy.vocabulary import Plan, RedisAddress
 
 DEFAULT_PLAN = "default"
@@ -51,6 +53,10 @@ class AsksItself(ValueError):
 
 class NobodyTrusted(ValueError):
     """Something was told that only a trusted proxy can do."""
+
+
+class NeedsRedis(ValueError):
+    """Several processes were told to count, and nothing in which they could count together."""
 
 
 class NoSuchPlan(ValueError):
@@ -78,13 +84,18 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
 def _upstream(text: str) -> str:
     if not text.isprintable() or " " in text:
         raise ValueError("has blanks or control characters in it")
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix://").removeprefix("unix:")
+        if not path.startswith("/") or any(sign in path for sign in "?#%"):
+            raise ValueError("should name a socket by its whole path, as unix:/run/ollama.sock does")
+        return f"unix:{path}"
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         raise ValueError("is not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("should begin with http:// or https:// and name a host")
+        raise ValueError("should begin with http:// or https:// and name a host, or be unix: and a path")
     if parts.username is not None or parts.password is not None:
         raise ValueError("should have no user or password in it: Ollama asks for none")
     if parts.path not in ("", "/") or parts.query or parts.fragment or text.endswith(("?", "#")):
@@ -140,10 +151,10 @@ def _state_dir(path: Path) -> Path:
 PlanName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[_-][a-z0-9]+)*$", max_length=64)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be told. Made from nothing, it is the defaults: the environment is read by ``load`` only."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
     listen: Annotated[str, AfterValidator(_listen)] = Field(
         default="127.0.0.1:11435", description="Where the gate listens.", examples=["127.0.0.1:11435", "[::1]:11435"]
@@ -154,7 +165,9 @@ class Settings(BaseSettings):
         examples=["127.0.0.1:11436"],
     )
     upstream: Annotated[str, AfterValidator(_upstream)] = Field(
-        default="http://127.0.0.1:11434", description="The Ollama behind the gate.", examples=["http://127.0.0.1:11434"]
+        default="http://127.0.0.1:11434",
+        description="The Ollama behind the gate.",
+        examples=["http://127.0.0.1:11434", "https://gpu.lan", "unix:/run/ollama.sock"],
     )
     state_dir: Annotated[Path, AfterValidator(_state_dir)] = Field(
         default_factory=lambda: Path(platformdirs.user_state_dir("llamagate", appauthor=False)),
@@ -244,6 +257,11 @@ class Settings(BaseSettings):
         description="How many gates share the Redis at the least; a gate's own share is a limit divided by it.",
         examples=[3],
     )
+    workers: Annotated[int, whole(256)] = Field(
+        default=1,
+        description="How many processes answer, one for each core at the most; several count in a Redis together.",
+        examples=[4],
+    )
     time_zone: TimeZone = Field(
         default="UTC", description="In which days and months begin.", examples=["Europe/Berlin"]
     )
@@ -289,6 +307,12 @@ class Settings(BaseSettings):
         examples=['[issuers.sso] with url = "https://sso.example.org" and audience = "llamagate" under it'],
     )
 
+    traces: TracesSettings = Field(
+        default=TracesSettings(),
+        description="Who is told of each call as a trace.",
+        examples=['{ endpoint = "http://127.0.0.1:4318/v1/traces" }'],
+    )
+
     @field_validator("upstream")
     @classmethod
     def _asks_another(cls, upstream: str, info: ValidationInfo) -> str:
@@ -322,6 +346,13 @@ class Settings(BaseSettings):
             raise OpenToAll("has neither TLS nor a good password, so that the Redis is everybody's who reaches it")
         return secret
 
+    @field_validator("workers")
+    @classmethod
+    def _count_together(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1 and info.data.get("redis_url", ...) is None:
+            raise NeedsRedis("needs redis_url: without a Redis each process would grant every limit anew")
+        return workers
+
     @field_validator("door")
     @classmethod
     def _preambles(cls, door: DoorSettings, info: ValidationInfo) -> DoorSettings:
@@ -352,16 +383,12 @@ class Settings(BaseSettings):
             raise ValueError(f"has {twice} twice, and each issuer can stand here once")
         return issuers
 
+    @field_validator("traces")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
+    def _proxies_to_believe(cls, traces: TracesSettings, info: ValidationInfo) -> TracesSettings:
+        if traces.honour_traceparent == "proxies" and not info.data.get("trusted_proxies", True):
+            raise ValueError("has honour_traceparent = proxies, and without trusted_proxies nobody is believed")
+        return traces
 
     @property
     def host(self) -> str:

@@ -13,8 +13,18 @@ from typing import Any
 import pytest
 
 from proxy.admin import control
-from proxy.admin.control import LONGEST_LINE, LONGEST_PATH, Control, ask, may_ask, path_in
-from proxy.admin.refusals import GateNotRunning, NotDone
+from proxy.admin.control import (
+    LONGEST_LINE,
+    LONGEST_PATH,
+    Control,
+    answering,
+    ask,
+    ask_worker,
+    held,
+    may_ask,
+    path_in,
+)
+from proxy.admin.refusals import GateNotRunning, NoAnswer, NotDone
 from proxy.errors import Misconfigured, StorageFailed
 
 
@@ -259,3 +269,40 @@ def test_the_system_tells_who_asks() -> None:
     here, there = socket.socketpair()
     with here, there:
         assert (os.geteuid() if sys.platform == "linux" else None) == control._uid(here)
+
+
+async def test_several_answer_at_one_socket_and_it_stays_until_its_maker_takes_it_away(path: Path) -> None:
+    with held(path) as mine:
+        assert mine is not None
+
+        again = mine.socket.dup()
+        async with answering(mine.socket, HANDLERS):
+            async with answering(again, HANDLERS):
+                for number in range(10):
+                    assert number == (await ask(path, "echo", number=number))["number"]
+
+            assert "here" == (await ask(path, "echo", one="here"))["one"]
+        assert path.name in beside(path)
+    assert path.name not in beside(path)
+
+
+async def test_a_process_of_the_gate_is_asked_at_a_name_that_leaves_no_file() -> None:
+    name = f"\0llamagate-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.setblocking(False)
+        listening.bind(name)
+        async with answering(listening, HANDLERS):
+            assert 7 == (await ask_worker(name, 5.0, {"ask": "echo", "one": 7}))["one"]
+            with pytest.raises(NotDone, match="The disk is full"):
+                await ask_worker(name, 5.0, {"ask": "refuse"})
+    with pytest.raises(NoAnswer):
+        await ask_worker(name, 5.0, {"ask": "echo"})
+
+
+async def test_a_process_that_hangs_is_not_waited_for() -> None:
+    name = f"\0llamagate-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(name)
+        deaf.listen()
+        with pytest.raises(NoAnswer):
+            await ask_worker(name, 0.01, {"ask": "echo"})

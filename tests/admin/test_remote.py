@@ -8,7 +8,7 @@ import pytest
 from proxy.admin.control import Control, path_in
 from proxy.admin.office import LimitsOffice, Seen, Status
 from proxy.admin.refusals import GateNotRunning, NotDone
-from proxy.admin.remote import AT_ONCE, ControlOffice, handlers
+from proxy.admin.remote import AT_ONCE, ControlOffice, handlers, together
 from proxy.limits import Account, Claim, Moment, State, StoreFailed
 from proxy.limits.bucket import UNITS
 from proxy.limits.memory import MemoryStore
@@ -149,3 +149,16 @@ async def test_answers_of_another_version_are_told(path: Path, told: Any) -> Non
             await here.look([BOB])
         with pytest.raises(NotDone, match="different versions"):
             await here.status()
+
+
+async def test_how_several_processes_count_is_told_as_one() -> None:
+    async def told(status: Status) -> Any:
+        counting = Recording()
+        counting.tells = status
+        return await handlers(counting)["limits.status"]({})
+
+    later = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    others = [Status("Redis", 4, {"refused": 1, "failures": 1}, "local", later), Status("Redis", 0, {}, "local")]
+    whole = together([await told(one) for one in (STATUS, *others)])
+
+    assert await told(Status("Redis", 7, {"refused": 3, "failures": 1}, "local", STATUS.degraded_since)) == whole

@@ -99,3 +99,23 @@ async def test_a_gate_of_another_version_is_named_as_such(path: Path, told: obje
         for asking in (watching.look, watching.ledger_status):
             with pytest.raises(NotDone, match="different versions"):
                 await asking(path)
+
+
+async def test_what_goes_on_in_several_processes_is_told_as_one() -> None:
+    def told(first: int, others: int, ledger: LedgerStatus) -> dict[str, object]:
+        calls = tuple(replace(CALL, id=f"req_{first + number}", seconds=float(first + number)) for number in range(150))
+        return asdict(Look(float(first), calls, others, ledger))
+
+    ledgers = LedgerStatus(10, 1.5, True, False, 1, 2, 3, 4, 5), LedgerStatus(20, 0.5, False, False, 10, 20, 30, 40, 50)
+    whole = watching.looks_together([told(1000, 1, ledgers[0]), told(2000, 2, ledgers[1])])
+
+    assert (2000.0, MOST_CALLS, 300 - MOST_CALLS + 3) == (whole["at"], len(whole["calls"]), whole["others"])
+    assert [2149.0, 1100.0] == [whole["calls"][place]["seconds"] for place in (0, -1)]
+    assert asdict(LedgerStatus(30, 1.5, True, False, 11, 22, 33, 44, 55)) == whole["ledger"]
+    assert whole["ledger"] == watching.statuses_together([asdict(ledger) for ledger in ledgers])
+
+
+@pytest.mark.parametrize("told", [None, {}, {"at": 1}])
+def test_a_process_of_another_version_is_told_apart(told: object) -> None:
+    with pytest.raises(NotDone, match="different versions"):
+        watching.looks_together([told])

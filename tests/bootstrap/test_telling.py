@@ -1,8 +1,12 @@
+import asyncio
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.watching import LedgerStatus
@@ -10,6 +14,7 @@ from proxy.bootstrap.telling import readiness
 from proxy.telemetry.metrics import FIGURES
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question, streamed
+from tests.fakes.eventually import eventually
 from tests.fakes.raw_client import RawClient, Told
 from tests.fakes.upstream import RecordingUpstream
 
@@ -75,11 +80,57 @@ async def test_every_figure_is_told_and_follows_what_happens(open_gate: OpenGate
     assert 1 == sum(value for (name, _), value in seen.items() if name == "llamagate_connections_refused_total")
     labelled = {figure.name for figure in FIGURES if figure.label}
     names = {name for name, _ in seen}
-    assert {figure.name for figure in FIGURES} - labelled <= names
+    assert {"llamagate_certificate_end_timestamp_seconds"} == {figure.name for figure in FIGURES} - labelled - names
     assert {"llamagate_info", "llamagate_limits_total", "llamagate_proofs_total"} <= names
     assert b"CANARY" not in (await told(gate, "/metrics")).body
     for canary in (b"alice", gate.key.encode(), b"llama3.2", b"127.0.0.1"):
         assert canary not in (await told(gate, "/metrics")).body
+
+
+async def test_calls_that_go_on_are_told_by_how_far_they_are(open_gate: OpenGate, upstream: RecordingUpstream) -> None:
+    gate = await open_gate(admin_listen=ADMIN)
+    begins, ends = asyncio.Event(), asyncio.Event()
+    head, first, *rest = streamed(NDJSON, NATIVE_LINES)
+    upstream.says(begins, head, first, ends, *rest)
+    client = await gate.connect()
+    await client.send(gate.post("/api/chat", question()))
+    seen = []
+
+    async def stage(name: str) -> bool | None:
+        told = await figures(gate)
+        seen.append(sum(told["llamagate_calls_by_stage", one] for one in ("arriving", "waiting", "answering")))
+        return told["llamagate_calls_by_stage", name] == 1 or None
+
+    await eventually(lambda: stage("waiting"), 10, "a call that waits")
+    begins.set()
+    await eventually(lambda: stage("answering"), 10, "an answer")
+    ends.set()
+    await client.told()
+    await gate.entry()
+
+    assert 1 == max(seen)
+    assert 0 == sum(value for (name, _), value in (await figures(gate)).items() if name == "llamagate_calls_by_stage")
+
+
+async def test_a_backend_that_is_away_is_seen(open_gate: OpenGate) -> None:
+    gate = await open_gate(admin_listen=ADMIN, upstream="http://127.0.0.1:9")
+    await gate.ask(gate.get("/v1/models"))
+
+    assert 1 == (await figures(gate))["llamagate_upstream_down", ""]
+
+
+async def test_when_the_certificate_ends_is_told(
+    open_gate: OpenGate, upstream: RecordingUpstream, tmp_path: Path
+) -> None:
+    ends = datetime(2036, 1, 2, 3, 4, 5, tzinfo=UTC)
+    issued = trustme.CA().issue_cert("127.0.0.1", not_after=ends)
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    key.touch(0o600)
+    key.write_bytes(issued.private_key_pem.bytes())
+    gate = await open_gate(admin_listen=ADMIN, tls={"certificate": certificate, "key": key})
+
+    assert ends.timestamp() == (await figures(gate))["llamagate_certificate_end_timestamp_seconds", ""]
 
 
 async def test_whoever_looks_at_it_leaves_no_line(open_gate: OpenGate, upstream: RecordingUpstream) -> None:

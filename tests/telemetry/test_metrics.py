@@ -1,4 +1,5 @@
 import asyncio
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,10 +10,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.errors import Why
-from proxy.telemetry.metrics import FIGURES, LOOK_SECONDS, Metrics
+from proxy.telemetry.metrics import (
+    FIGURES,
+    LOOK_SECONDS,
+    Family,
+    Metrics,
+    as_told,
+    growing,
+    heard,
+    together,
+    written,
+)
 from proxy.vocabulary import Entry, Outcome, Usage
 
-OPERATING = (Path(__file__).parents[2] / "docs/operating.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
 ENTRY = Entry(
     id="req_1",
     at=datetime(2026, 11, 1, tzinfo=UTC),
@@ -62,6 +73,77 @@ async def test_what_calls_came_to_is_summed() -> None:
         told["llamagate_first_byte_seconds_bucket", (chat, ("le", most))] for most in ("0.1", "0.25")
     )
     assert 6.0 == sum(value for (name, _), value in told.items() if name == "llamagate_call_seconds_sum")
+
+
+async def test_phases_are_summed_as_far_as_they_were_told() -> None:
+    metrics = Metrics()
+    metrics.recorded(replace(ENTRY, usage=Usage(1, 1, load_seconds=0.5, prompt_seconds=0.25, completion_seconds=2.0)))
+    metrics.recorded(replace(ENTRY, usage=Usage(1, 0, prompt_seconds=0.5)))
+    metrics.recorded(ENTRY)
+    told = await samples(metrics)
+
+    assert {"load": 0.5, "prompt": 0.75, "completion": 2.0} == {
+        dict(labels)["phase"]: value
+        for (name, labels), value in told.items()
+        if name == "llamagate_phase_seconds_total"
+    }
+
+
+@pytest.mark.parametrize(
+    ("usage", "stream", "speed"),
+    [
+        (Usage(1, 30, completion_seconds=0.5), False, 60.0),  # As the backend says …
+        (Usage(1, 30), True, 15.0),  # … or from the first byte to the end …
+        (Usage(1, 30), False, None),  # … which says nothing of an answer that came as a whole.
+        (Usage(1, 30, exact=False, completion_seconds=0.5), True, None),
+        (Usage(1, 1, completion_seconds=0.5), True, None),
+        (Usage(1, 30, completion_seconds=0.0), True, None),
+    ],
+)
+async def test_how_fast_an_answer_was_written_is_told_where_it_is_known(
+    usage: Usage, stream: bool, speed: float | None
+) -> None:
+    metrics = Metrics()
+    metrics.recorded(replace(ENTRY, usage=usage, stream=stream, first_byte_seconds=1.0, total_seconds=3.0))
+    told = await samples(metrics)
+
+    assert (0 if speed is None else 1, speed or 0.0) == tuple(
+        told[f"llamagate_tokens_per_second_{part}", ()] for part in ("count", "sum")
+    )
+
+
+async def test_a_value_on_a_bound_is_counted_below_it_and_one_beyond_all_in_the_last() -> None:
+    metrics = Metrics()
+    for seconds in (0.1, 0.100001, 600.0, 601.0):
+        metrics.recorded(replace(ENTRY, total_seconds=seconds))
+    told = await samples(metrics)
+
+    assert (1, 2, 3, 4) == tuple(
+        told["llamagate_call_seconds_bucket", (("endpoint", "/api/chat"), ("le", most))]
+        for most in ("0.1", "0.25", "600.0", "+Inf")
+    )
+
+
+async def test_an_ending_that_has_not_come_yet_is_told_as_none_so_that_its_first_is_seen() -> None:
+    metrics = Metrics()
+    metrics.recorded(ENTRY)
+    told = await samples(metrics)
+
+    assert {outcome.value: float(outcome is Outcome.SERVED) for outcome in Outcome} == {
+        dict(labels)["outcome"]: value for (name, labels), value in told.items() if name == "llamagate_calls_total"
+    }
+
+
+async def test_what_is_told_is_of_one_moment() -> None:
+    metrics = Metrics()
+    metrics.recorded(ENTRY)
+    telling = asyncio.ensure_future(metrics.text())
+    await asyncio.sleep(0)
+    metrics.recorded(ENTRY)
+    told = read((await telling)[1])
+
+    assert 1 == told["llamagate_calls_total", (("endpoint", "/api/chat"), ("outcome", "served"))]
+    assert 1 == told["llamagate_call_seconds_count", (("endpoint", "/api/chat"),)]
 
 
 async def test_nobody_and_nothing_that_was_sent_is_in_it() -> None:
@@ -114,6 +196,83 @@ async def test_a_loop_that_comes_late_is_seen() -> None:
     assert (1, 2) == tuple(told["llamagate_loop_lag_seconds_bucket", (("le", most),)] for most in ("0.001", "0.5"))
 
 
+async def families(entries: int, **values: float) -> list[Family]:
+    """What one process tells after so many calls."""
+    metrics = Metrics()
+    metrics.asks(lambda: values)
+    for _ in range(entries):
+        metrics.recorded(ENTRY)
+    return await metrics.families()
+
+
+def read(text: bytes) -> Mapping[tuple[str, Labels], float]:
+    told = text_string_to_metric_families(text.decode())
+    return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in told for one in family.samples}
+
+
+async def test_the_figures_of_several_processes_are_those_of_one_that_did_it_all() -> None:
+    busy, idle = Metrics(), Metrics()
+    for _ in range(3):
+        busy.recorded(ENTRY)
+    idle.recorded(replace(ENTRY, endpoint="/api/tags", total_seconds=40.0))
+    alone = Metrics()
+    for entry in (ENTRY, ENTRY, ENTRY, replace(ENTRY, endpoint="/api/tags", total_seconds=40.0)):
+        alone.recorded(entry)
+    both = together([await busy.families(), await idle.families()])
+
+    assert {name: value for name, value in (await samples(alone)).items() if not name[0].startswith("process_")} == {
+        name: value for name, value in read(written(both)[1]).items() if not name[0].startswith("process_")
+    }
+
+
+async def test_what_is_told_to_another_process_arrives_and_is_written_alike() -> None:
+    metrics = Metrics()
+    metrics.asks(lambda: {"llamagate_issuer_keys": {'a"} 1\n': 2}, "llamagate_journal_bytes": 2.0**40})
+    metrics.recorded(ENTRY)
+    told = await metrics.families()
+
+    assert told == heard(json.loads(json.dumps(as_told(told))))
+    assert {line for line in (await metrics.text())[1].splitlines() if not line.startswith(b"process_")} == {
+        line for line in written(told)[1].splitlines() if not line.startswith(b"process_")
+    }
+
+
+async def test_what_does_not_only_grow_is_added_or_the_highest_is_told() -> None:
+    one = {"llamagate_connections": 3.0, "llamagate_book_behind_seconds": 7.5, "llamagate_ledger_full": 0.0}
+    other = {"llamagate_connections": 4.0, "llamagate_book_behind_seconds": 0.0, "llamagate_ledger_full": 1.0}
+    both = read(written(together([await families(0, **one), await families(0, **other)]))[1])
+
+    assert (7, 7.5, 1) == tuple(both[name, ()] for name in one)
+
+
+async def test_of_several_certificates_the_first_that_ends_is_told() -> None:
+    name = "llamagate_certificate_end_timestamp_seconds"
+    both = read(written(together([await families(0, **{name: 2e9}), await families(0, **{name: 1.9e9})]))[1])
+
+    assert 1.9e9 == both[name, ()]
+
+
+async def test_of_a_process_that_has_gone_only_what_grows_is_true() -> None:
+    told = growing(await families(1, llamagate_connections=3.0, llamagate_log_lines_lost_total=2.0))
+    names = {family.name for family in told}
+
+    assert {
+        "llamagate_calls",
+        "llamagate_first_byte_seconds",
+        "llamagate_log_lines_lost",
+        "process_cpu_seconds",
+    } <= names
+    assert set() == names & {"llamagate_connections", "process_resident_memory_bytes"}
+
+
+@pytest.mark.parametrize(
+    "told", [None, 7, [7], [[]], [["a", "b", "c", [["x", [7], 1]]]], [["a", "b", "c", [[1, [], "x"]]]]]
+)
+def test_what_makes_no_sense_is_no_figures(told: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        heard(told)
+
+
 def test_the_names_are_as_prometheus_has_them() -> None:
     for figure in FIGURES:
         assert re.fullmatch(r"llamagate(_[a-z]+)+", figure.name)
@@ -122,7 +281,7 @@ def test_the_names_are_as_prometheus_has_them() -> None:
 
 
 def rows() -> list[list[str]]:
-    section = OPERATING.partition("\n## Metrics")[2].partition("\n## ")[0]
+    section = DOCS.partition("\n## What is told")[2].partition("\n## ")[0]
     lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in line] for line in lines]
 

@@ -48,6 +48,7 @@ _FAILURES = (
     ValueError,  # From redis-py's parser, where what arrives is not the protocol at all …
     LookupError,  # … and from its map of a cluster that has no slots yet.
     AttributeError,  # From asyncio of Python 3.12 and 3.13, which writes lines to a connection that it has lost.
+    RuntimeError,  # From uvloop, where it has lost the connection that is written to.
 )
 _ELSEWHERE = re.compile(r"\b(?:READONLY|MASTERDOWN|LOADING|MOVED|CLUSTERDOWN)\b")
 """Another server, or this one later, is the one to ask. Before Redis 7, some of these come wrapped in a script's."""

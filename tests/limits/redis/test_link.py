@@ -5,6 +5,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import uvloop
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -630,3 +631,23 @@ async def test_a_cluster_is_found_by_whichever_of_its_nodes_is_there(
 
 async def test_a_script_has_the_name_that_redis_gives_it(redis_server: RedisServer) -> None:
     assert redis_server.say("SCRIPT LOAD", COUNT.source) == COUNT.sha
+
+
+def test_a_connection_that_uvloop_has_lost_is_a_failure_like_any_other() -> None:
+    async def asks() -> None:
+        def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.abort()
+
+        server = await asyncio.start_server(cut, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        link = Link.to(redis_address(f"redis://{host}:{port}"), timeout=PATIENT_SECONDS)
+        try:
+            for _ in range(20):
+                with pytest.raises(StoreFailed):
+                    await echo(link, "hello")
+        finally:
+            await link.close()
+            server.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asks())
