@@ -1,6 +1,9 @@
-"""What does the gate cost, beside a proxy that does nothing?
+"""What does the gate cost, beside others that stand where it does?
 
-Three ways to the same answers are measured in turns, on loopback: the ``upstream`` stand-in alone, a ``bare`` proxy in
-front of it, and the gate as it is really started. Then two parts of the gate, by themselves: what ``decisions`` about
-limits take, and lines of the ``ledger``. What counts is the ratio, for machines differ. Nothing here asserts a time.
+All are real processes on loopback, in front of one ``upstream`` stand-in and measured in turns: what counts is the
+ratio of two of them within a run, for machines differ. Nothing here asserts a time.
+
+``servers`` starts what is measured, ``gates`` says how ours are set up, ``peers`` how the others are, and ``stand``
+puts them side by side. ``load`` are the callers. ``groups`` are the measurements; ``decisions``, ``ledger`` and
+``proofs`` look at parts of the gate by themselves. ``figures``, ``marks`` and ``plot`` tell what came of it.
 """

@@ -28,7 +28,7 @@ from proxy.ledger.line import Keeper, Ledger
 from proxy.ledger.prices import Prices
 from proxy.ledger.steps import Step, Told
 from proxy.policy import endpoints
-from proxy.vocabulary import Ask, Call, Caller, Usage
+from proxy.vocabulary import Ask, Call, Caller, Later, Usage
 
 NO_LEDGER, JOURNAL_ALONE, IN_SQLITE, IN_POSTGRES = "no ledger", "journal", "SQLite", "PostgreSQL"
 AT_ONCE = (1, 32, 256)
@@ -63,7 +63,7 @@ class Nowhere:
 
     def note(self, step: Step) -> None: ...
 
-    async def keep(self, step: Step) -> None: ...
+    def keep(self, step: Step) -> None: ...
 
 
 class Timed:
@@ -80,9 +80,16 @@ class Timed:
     def note(self, step: Step) -> None:
         self._keeper.note(step)
 
-    async def keep(self, step: Step) -> None:
+    def keep(self, step: Step) -> Later | None:
         began = time.perf_counter()
-        await self._keeper.keep(step)
+        later = self._keeper.keep(step)
+        if later is not None:
+            return self._timed(step, began, later)
+        self.waits[_call_of(step)] += time.perf_counter() - began
+        return None
+
+    async def _timed(self, step: Step, began: float, later: Later) -> None:
+        await later
         self.waits[_call_of(step)] += time.perf_counter() - began
 
 
@@ -208,7 +215,8 @@ async def _call(ledger: Ledger, who: Caller) -> None:
         line.ask = _ASK
         async with line.asking():
             line.meter = Meter(_USAGE)
-            await line.tells_all(200, 500)
+            if (later := line.tells_all(200, 500)) is not None:
+                await later
             line.began(200)
             line.sends(500)
             line.told_all = True

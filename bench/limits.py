@@ -1,8 +1,7 @@
 """A typical caller, who is counted on four accounts, and never reaches any of their limits."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 from proxy.vocabulary import Allowance, Caller, Level, Limits, Plan
 
@@ -15,23 +14,12 @@ ALLOWED = {
 """The first alone is what one account is measured with."""
 TEAM = "bench"
 
-_TABLES = {
-    Level.KEY: "plans.default.limits",
-    Level.USER: "plans.default.limits.user",
-    Level.TEAM: "plans.default.limits.team",
-    Level.EVERYBODY: "limits",
-}
 
-
-def written() -> str:
-    """As the gate reads them."""
-    return "\n".join(_lines())
-
-
-def _lines() -> Iterator[str]:
-    for level, limits in ALLOWED.items():
-        yield f"[{_TABLES[level]}]"
-        yield from (f"{name} = {json.dumps(value)}" for name, value in asdict(limits).items() if value is not None)
+def told() -> dict[str, Any]:
+    """As settings of the gate."""
+    at = {level: {name: value for name, value in asdict(limits).items() if value} for level, limits in ALLOWED.items()}
+    plan = {**at[Level.KEY], "user": at[Level.USER], "team": at[Level.TEAM]}
+    return {"plans": {"default": {"limits": plan}}, "limits": at[Level.EVERYBODY]}
 
 
 def caller(number: int, accounts: int) -> Caller:

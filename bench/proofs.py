@@ -52,8 +52,8 @@ class Proving:
 @asynccontextmanager
 async def proving(folder: Path) -> AsyncIterator[Proving]:
     """Everything in this folder, which is there."""
-    by_rsa, by_curve = _by_rsa(), _by_curve()
-    issuers = {one.name: one.told(folder) for one in (by_rsa, by_curve)}
+    rsa_issuer, by_curve = by_rsa(), _by_curve()
+    issuers = {one.name: one.told(folder) for one in (rsa_issuer, by_curve)}
     settings = Settings.model_validate({"state_dir": folder, "issuers": issuers, "auth": {"signature_age": 3600}})
     client = ed25519.Ed25519PrivateKey.generate()
     public = client.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
@@ -62,14 +62,14 @@ async def proving(folder: Path) -> AsyncIterator[Proving]:
         key = (await desk.create_key("alice")).secret
         await desk.add_identity(public.decode(), "bob")
         async with doorkeepers(settings, kept, settings.plan_table()) as who:
-            seen = by_rsa.token()
+            seen = rsa_issuer.token()
             yield Proving(
                 who.authenticator,
                 who.remembered,
                 {
                     KEY: lambda: _call(Credential(Carrier.BEARER, key)),
                     SEEN: lambda: _call(Credential(Carrier.BEARER, seen)),
-                    RS256: lambda: _call(Credential(Carrier.BEARER, by_rsa.token())),
+                    RS256: lambda: _call(Credential(Carrier.BEARER, rsa_issuer.token())),
                     ES256: lambda: _call(Credential(Carrier.BEARER, by_curve.token())),
                     SIGNED: lambda: _signed(client, public.split()[1].decode()),
                 },
@@ -98,7 +98,7 @@ def _signed(client: ed25519.Ed25519PrivateKey, public: str) -> Call:
 
 
 @dataclass(frozen=True, slots=True)
-class _Issuer:
+class Issuer:
     """Signs tokens, each with a number of its own."""
 
     name: str
@@ -137,19 +137,20 @@ class _Issuer:
         return f"https://{self.name}.example"
 
 
-def _by_rsa() -> _Issuer:
+def by_rsa() -> Issuer:
+    """One that signs with RS256."""
     key = rsa.generate_private_key(65537, 2048)
-    return _Issuer("rsa", "RS256", key.public_key(), lambda text: key.sign(text, padding.PKCS1v15(), hashes.SHA256()))
+    return Issuer("rsa", "RS256", key.public_key(), lambda text: key.sign(text, padding.PKCS1v15(), hashes.SHA256()))
 
 
-def _by_curve() -> _Issuer:
+def _by_curve() -> Issuer:
     key = ec.generate_private_key(ec.SECP256R1())
 
     def sign(text: bytes) -> bytes:
         r, s = utils.decode_dss_signature(key.sign(text, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32) + s.to_bytes(32)  # As RFC 7518 §3.4 wants it.
 
-    return _Issuer("curve", "ES256", key.public_key(), sign)
+    return Issuer("curve", "ES256", key.public_key(), sign)
 
 
 def _part(value: Mapping[str, object]) -> str:
