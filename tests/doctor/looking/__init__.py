@@ -1,0 +1,1 @@
+"""Tests of how the doctor finds it out."""
