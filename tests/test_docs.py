@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import generate
 from proxy.config import keys
 from proxy.config.issuers import IssuerSettings
 from proxy.config.limits import AmountSettings, EverybodySettings, LimitSettings
@@ -14,17 +15,46 @@ from proxy.config.load import Loaded, as_written, effective, load
 from proxy.config.plans import setting_as_written
 from proxy.config.prices import PriceSettings
 from proxy.config.redis_url import QUERIES, SHAPES
+from proxy.errors import Why
 from proxy.policy.endpoints import ENDPOINTS
 from proxy.policy.knobs import DEFAULTS
 from proxy.policy.models import canonical_pattern
 from proxy.vocabulary import KNOBS, SEGMENT, Knob, Risk, Rule
+from tests.test_threat_model import lost_links
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-CODE = set(re.findall(r"`[^`\n]+`", README))
-SETTINGS = (ROOT / "docs/settings.md").read_text()
-SIGNED_TOKENS = (ROOT / "docs/signed-tokens.md").read_text()
-TLS = (ROOT / "docs/tls.md").read_text()
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("*/*.md"))]
+    if "_build" not in path.parts
+}
+SETTINGS = PAGES["docs/settings.md"]
+ROUTES = PAGES["docs/routes.md"]
+CLIENTS = PAGES["docs/clients.md"]
+TROUBLES = PAGES["docs/troubleshooting.md"]
+EXAMPLES = [
+    pytest.param(example, id=f"{page}-{number}")
+    for page, text in PAGES.items()
+    if text is not CLIENTS  # That of a client is its own.
+    for number, example in enumerate(re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
+]
+EVERY_CLIENT = (
+    "OpenAI, Python",
+    "OpenAI, Node.js",
+    "Ollama, Python",
+    "Ollama, Node.js",
+    "Ollama's command line",
+    "LangChain",
+    "LlamaIndex",
+    "Vercel AI SDK",
+    "Open WebUI",
+    "Continue",
+    "Cline",
+    "Zed",
+    "Claude Code",
+    "Codex",
+)
+ENOUGH_TROUBLES = 20
 
 
 def told(text: str) -> Loaded:
@@ -110,8 +140,12 @@ def test_every_setting_of_tls_is_told_with_its_default_and_its_meaning() -> None
     assert rows("tls") == table(SETTINGS, "TLS")
 
 
+def test_every_setting_of_traces_is_told_with_its_default_and_its_meaning() -> None:
+    assert rows("traces") == table(SETTINGS, "Traces")
+
+
 def test_no_setting_is_left_out() -> None:
-    assert {"", "door", "plans", "ledger", "elsewhere", "auth", "tls"} == {above for above, _ in settings()}
+    assert {"", "door", "plans", "ledger", "elsewhere", "auth", "tls", "traces"} == {above for above, _ in settings()}
 
 
 def test_every_knob_is_told_with_its_default_and_its_rules() -> None:
@@ -145,24 +179,68 @@ def test_every_file_of_a_secret_is_told() -> None:
     assert set() == {name for name in keys.twins() if f"`{name}`" not in SETTINGS}
 
 
-@pytest.mark.parametrize(
-    "example", re.findall(r"```toml\n(.*?)```", README + SETTINGS + SIGNED_TOKENS + TLS, re.DOTALL)
-)
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_every_configuration_in_the_docs_is_a_good_one(example: str) -> None:
     assert told(example).settings.plans.keys() >= tomllib.loads(example).get("plans", {}).keys()
 
 
-def test_the_readme_counts_and_names_the_routes() -> None:
+def test_the_docs_count_and_name_the_routes() -> None:
+    code = set(re.findall(r"`[^`\n]+`", ROUTES))
     # Those of the owner's account and of the web are told in words.
     told_by_name = [one.path for one in ENDPOINTS if one.risk not in (Risk.ACCOUNT, Risk.OUTBOUND)]
     paths = {path.removesuffix(f"/{SEGMENT}") for path in told_by_name}
 
-    assert f"All {len(ENDPOINTS)} routes" in README
-    assert set() == {path for path in paths if not {f"`{path}`", f"`{path.rpartition('/')[2]}`"} & CODE}
+    assert f"All {len(ENDPOINTS)} routes" in ROUTES
+    assert set() == {path for path in paths if not {f"`{path}`", f"`{path.rpartition('/')[2]}`"} & code}
 
 
-def test_the_readme_draws_the_package_as_it_is() -> None:
-    lines = re.findall(r"^[├└]── (.*)$", README, re.MULTILINE)
+def test_the_docs_draw_the_package_as_it_is() -> None:
+    lines = re.findall(r"^[├└]── (.*)$", PAGES["docs/layout.md"], re.MULTILINE)
     drawn = {name.strip("/") for line in lines for name in re.findall(r"[a-z_]+(?:\.py|/)", line)}
 
     assert {path.name for path in (ROOT / "proxy").iterdir() if not path.name.startswith("_")} == drawn
+
+
+def test_the_pages_that_follow_from_the_code_are_in_step_with_it() -> None:
+    assert [] == generate.stale(), "scripts/docs --write"
+
+
+def test_of_every_error_it_is_said_who_acts_and_what_helps() -> None:
+    assert {one.code for one in generate.kinds()} == generate.TO_DO.keys()
+    assert {"caller", "owner", "nobody"} == {who for who, _ in generate.TO_DO.values()}
+    assert set(Why) == generate.WHY.keys()
+
+
+def test_every_link_from_the_readme_leads_somewhere() -> None:
+    assert [] == list(lost_links(PAGES["README.md"], ROOT))
+
+
+def sections(text: str) -> dict[str, str]:
+    """What stands below each heading of the second rank."""
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("client", EVERY_CLIENT)
+def test_of_every_client_it_is_said_whether_a_test_runs_it(client: str) -> None:
+    told = sections(CLIENTS)[client]
+    files = re.findall(r"`(tests/end_to_end/test_\w+\.py)`", told)
+
+    assert ("Run" in told.split("\n\n")[0]) == bool(files)
+    assert files or told.lstrip().startswith("Not run here")
+    assert [] == [file for file in files if not (ROOT / file).is_file()]
+
+
+def test_symptoms_are_told_with_why_and_what_helps() -> None:
+    rows = [line.strip("|").split(" | ") for line in TROUBLES.splitlines() if line.startswith("| ")]
+    symptoms = [row for row in rows if len(row) == 3 and not row[1].startswith("why")]
+
+    assert ENOUGH_TROUBLES <= len(symptoms)
+    assert [] == [row for row in symptoms if not all(cell.strip() for cell in row)]
+
+
+def test_every_code_that_a_symptom_names_is_one_of_ours() -> None:
+    told = set(re.findall(r"\b[45]\d\d `(\w+)`", TROUBLES))
+
+    assert set() == told - generate.TO_DO.keys()
+    assert "invalid_api_key" not in told, "it says nothing: tell the reason"

@@ -1,0 +1,1 @@
+"""The docs as a reader has them: built, and their commands typed."""
