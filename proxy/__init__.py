@@ -15,6 +15,7 @@ door to the ledger), ``relay`` (the answer on its way back), then whichever fold
     admin       The back office.
     schema      What does the database look like?
     demo        What if there is no Ollama here?
+    doctor      What is wrong around the gate, and what cures it?
 
 ``bootstrap`` is the one file that names concrete classes.
 """

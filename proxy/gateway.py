@@ -86,7 +86,7 @@ class Gateway:
                 body = await door.body(endpoint) if endpoint.takes in (Takes.JSON, Takes.FORM) else b""
                 line.bytes_in = len(body)
                 dialect = DIALECTS[endpoint.tongue]
-                said = Said(body, call.content_type, segment, call.parameters)
+                said = Said(body, call.content_type, segment, call.parameters, call.peer)
                 asked = line.ask = await aside(len(body), dialect.read, endpoint, said)
                 installed = await self._upstream.installed(asked, wanted(caller, asked))
                 ask = line.ask = await aside(len(body), permit, caller, asked, installed)

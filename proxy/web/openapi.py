@@ -120,6 +120,9 @@ _QUERY: Final[Mapping[str, str]] = {
     "until": "The day or the time before which they are; else up to now.",
     "by": "By what they are told apart: model, day, hour, endpoint, outcome, with commas between.",
     "tz": "The time zone in which days begin, by its IANA name.",
+    "wait": "How many seconds nothing is said at first; else none.",
+    "events": "How many events are said then; else 8.",
+    "every": "How many seconds are between two of them; else 0.25. All of it may take 120 seconds.",
 }
 
 
@@ -246,7 +249,8 @@ def _good(endpoint: Endpoint) -> Json:
     told: Json = {"description": "The answer.", "headers": _own_headers()}
     content: Json = {kind: {} for kind in _answered_as(endpoint)}
     if endpoint.own:
-        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{_OWN[endpoint.path]}"}}}
+        name, kind = _OWN[endpoint.path]
+        content = {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
     return {**told, "content": content} if content else told
 
 
@@ -375,7 +379,12 @@ def _error_shapes() -> Json:
     }
 
 
-_OWN: Final[Mapping[str, str]] = {"/v1/key": "Key", "/v1/usage": "Usage"}
+_OWN: Final[Mapping[str, tuple[str, str]]] = {
+    "/v1/key": ("Key", "application/json"),
+    "/v1/usage": ("Usage", "application/json"),
+    "/v1/doctor": ("DoctorEvents", "text/event-stream"),
+}
+"""What each of the gate's own answers with, and of which type that is."""
 
 
 def _own_shapes() -> Json:
@@ -399,4 +408,9 @@ def _own_shapes() -> Json:
         "Usage": _object(
             {"object": {"const": "usage"}, **usage, "total": sums, "data": {"type": "array", "items": sums}}
         ),
+        "DoctorEvents": {
+            "type": "string",
+            "description": "Server-sent events: objects with number, of, seconds (since the call began) and peer (the"
+            " address that the gate takes the caller's to be), and then [DONE].",
+        },
     }

@@ -171,7 +171,7 @@ class FakeTools:
             raise self.desk_fails
         yield a_desk(self.keys, self.book, settings.plan_table(), counting, self.mint, self.now, issuers=self.issuers)
 
-    async def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
+    def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
         if self.fails is not None:
             raise self.fails
         self.served.append(settings)

@@ -72,6 +72,7 @@ ROWS = [told(row) for row in ROUTES.strip().splitlines()]
 OWN = [
     Endpoint("GET", "/v1/key", Tongue.OPENAI, Risk.READ, own=True),
     Endpoint("GET", "/v1/usage", Tongue.OPENAI, Risk.READ, own=True, query=("since", "until", "by", "tz")),
+    Endpoint("GET", "/v1/doctor", Tongue.OPENAI, Risk.READ, own=True, query=("wait", "events", "every")),
 ]
 
 
