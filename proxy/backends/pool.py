@@ -79,10 +79,13 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 await connected(self._place, protocol, self._watch_seconds, self._trust)
-        except (OSError, TimeoutError) as error:
+        except BaseException as error:
             for wire in made:
                 self._all.discard(wire)
-            raise BackendDown from error
+                wire.abort()
+            if isinstance(error, (OSError, TimeoutError)):
+                raise BackendDown from error
+            raise
         self._watch()
         return made[-1]
 

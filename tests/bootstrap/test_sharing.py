@@ -1,11 +1,15 @@
 import os
+import warnings
 from collections.abc import Callable
 
 from proxy.bootstrap.sharing import Board, Note, Slot
 
 
 def in_another_process(act: Callable[[], object]) -> None:
-    child = os.fork()
+    with warnings.catch_warnings():
+        # There may be threads in this process; what is done here needs nothing that one of them could hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         try:
             act()

@@ -42,6 +42,7 @@ STILL_PASSES = ("tests/web/test_door.py::test_a_body_of_just_the_limit_is_read",
 _LIMITER = "proxy/limits/limiter.py"
 _LINK = "proxy/limits/redis/link.py"
 _HTTP = "proxy/backends/http.py"
+_WIRE = "proxy/backends/wire.py"
 _DOOR = "proxy/web/door.py"
 _CONNECTION = "proxy/web/connection.py"
 _FRAMING = "proxy/web/framing.py"
@@ -64,7 +65,7 @@ DEFECTS = (
     Defect(
         2,
         "a signature is enough, whatever the token lacks",
-        (Edit("proxy/auth/tokens.py", 'require=["exp", "iat", "iss", "aud", "sub"]', "require=[]"),),
+        (Edit("proxy/auth/tokens.py", '"require": ["exp", "iat", "iss", "aud", "sub"]', '"require": []'),),
         ("tests/auth/test_tokens.py",),
     ),
     Defect(
@@ -77,7 +78,7 @@ DEFECTS = (
         2,
         "a token without an end is taken",
         (
-            Edit("proxy/auth/tokens.py", 'require=["exp", "iat", "iss", "aud", "sub"]', 'require=["iss", "aud"]'),
+            Edit("proxy/auth/tokens.py", '"require": ["exp", "iat", "iss", "aud", "sub"]', '"require": ["iss", "aud"]'),
             Edit("proxy/auth/claims.py", '_time(payload.get("exp"))', '_time(payload.get("exp", int(now) + 60))'),
         ),
         ("tests/auth/test_tokens.py",),
@@ -107,10 +108,11 @@ DEFECTS = (
         (
             Edit(
                 _HTTP,
-                "headers=headers,\n                    allow_redirects=False,",
-                "headers=headers,\n                    allow_redirects=True,",
+                "            await self._asked(wire)\n            head = wire.head\n",
+                "            await self._asked(wire)\n            if 300 <= wire.status < 400:\n"
+                "                wire = self._wire = await self._pool.wire()\n                await self._asked(wire)\n"
+                "            head = wire.head\n",
             ),
-            Edit(_HTTP, "        is_asked = True\n", '        is_asked = request.method != "POST"\n'),
         ),
         (
             "tests/backends/test_http.py::test_nobody_hears_of_a_call_because_the_backend_says_that_they_should",
@@ -120,7 +122,22 @@ DEFECTS = (
     Defect(
         5,
         "all callers share one jar of cookies",
-        (Edit(_HTTP, "cookie_jar=aiohttp.DummyCookieJar(),", "cookie_jar=aiohttp.CookieJar(unsafe=True),"),),
+        (
+            Edit(_WIRE, "READ_AHEAD: Final", "JAR: list[bytes] = []\nREAD_AHEAD: Final"),
+            Edit(
+                _WIRE,
+                "        if self.head is None:  # Else",
+                '        if name.lower() == b"set-cookie":\n            JAR.append(value)\n'
+                "        if self.head is None:  # Else",
+            ),
+            Edit(_HTTP, "import Take, Wire", "import JAR, Take, Wire"),
+            Edit(
+                _HTTP,
+                "self._place.netloc)\n        if self._besides",
+                "self._place.netloc)\n"
+                '        asked += b"".join(b"Cookie: " + one + b"\\r\\n" for one in JAR)\n        if self._besides',
+            ),
+        ),
         ("tests/backends/test_http.py",),
     ),
     Defect(
