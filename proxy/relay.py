@@ -5,13 +5,13 @@ after that there is no status line left, and a backend that breaks off must look
 its own dialect and then an unclean end, never like a finished answer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from proxy.dialects import Dialect, Meter, Visible
 from proxy.errors import BackendBrokeOff, ClientGone, GateError, Truncated
 from proxy.ledger.line import Line
-from proxy.vocabulary import Ask, Later
+from proxy.vocabulary import Ask, Later, Take
 
 PASSED_ON = ("content-type", "content-length", "cache-control")
 """The backend's header fields that mean the same to the client; every other one stays behind."""
@@ -19,10 +19,6 @@ STREAMS = {"application/x-ndjson": b"\n", "text/event-stream": b"\n\n"}
 """The types of answers that come piece by piece, and what ends a piece."""
 CHANGED = "X-Llamagate-Changed"
 PROMPT_CUT = "X-Llamagate-Prompt-Cut"
-
-
-Take = Callable[[bytes], Later | None]
-"""Takes a piece of an answer. Nothing else comes before what it gives back is done."""
 
 
 class Answer(Protocol):

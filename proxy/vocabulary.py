@@ -23,6 +23,9 @@ Tell = Callable[[Mapping[str, str]], None]
 Later = Coroutine[Any, Any, None]
 """What is left to wait for where something could not be done at once. Whoever is given it awaits it, or closes it."""
 
+Take = Callable[[bytes], Later | None]
+"""Takes a piece of an answer; nothing else comes before what it gives back, if anything, is done."""
+
 
 class Risk(enum.StrEnum):
     """What the box's owner risks by letting a caller use an endpoint; plans grant whole classes."""

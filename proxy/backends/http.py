@@ -16,9 +16,9 @@ from proxy.backends import heads, trouble
 from proxy.backends.headers import LOOKING, beginning, more, written
 from proxy.backends.place import Place
 from proxy.backends.pool import Pool
-from proxy.backends.wire import Take, Wire
+from proxy.backends.wire import Wire
 from proxy.errors import BackendFailed, BackendSilent, ClientGone, GateStopping
-from proxy.vocabulary import Ask, Backend, Upload
+from proxy.vocabulary import Ask, Backend, Take, Upload
 
 GOOD: Final = (200, 201)
 DRAIN_SECONDS: Final = 0.5

@@ -16,7 +16,7 @@ import httptools
 from proxy.backends import heads
 from proxy.backends.heads import Head
 from proxy.errors import BackendBrokeOff, BackendFailed, BackendSilent
-from proxy.vocabulary import Later
+from proxy.vocabulary import Later, Take
 
 READ_AHEAD: Final = 4 * 1024 * 1024
 """Bytes of an answer that are taken from the backend before the client takes them, and what comes in one piece more.
@@ -27,9 +27,6 @@ LARGEST_HEAD: Final = 64 * 1024
 """Bytes that may come in which there is nothing of a body: heads, trailers, what chunks say beside their sizes."""
 MOST_INTERIM: Final = 8
 """Interim answers (RFC 9110 §15.2) before the one that counts."""
-
-Take = Callable[[bytes], Later | None]
-"""Takes a piece of a body; nothing else comes before what it gives back, if anything, is done."""
 
 
 class Wire(asyncio.Protocol):
@@ -46,7 +43,6 @@ class Wire(asyncio.Protocol):
         "_held",
         "_held_bytes",
         "_interim",
-        "_is_asked",
         "_is_bodiless",
         "_is_bulk",
         "_is_clean",
@@ -86,7 +82,6 @@ class Wire(asyncio.Protocol):
         self._may_write: asyncio.Future[None] | None = None
         self._is_clean = True
         """Nothing has come that nobody asked for."""
-        self._is_asked = False
         self._is_over = True
         self._is_paused = False
         self._begin(is_bodiless=False)
@@ -142,7 +137,7 @@ class Wire(asyncio.Protocol):
         that the answer has no body whatever its head says, as that to HEAD.
         """
         self._begin(is_bodiless=is_bodiless)
-        self._is_asked, self._is_over = True, False
+        self._is_over = False
         due = self._head_due = self._loop.create_future()
         if self._transport is None or self._transport.is_closing():  # There uvloop raises what asyncio only logs.
             self._fail(BackendFailed())
@@ -266,9 +261,8 @@ class Wire(asyncio.Protocol):
         """Whoever waits hears of it."""
         self._transport = None
         if not self._is_over:
-            is_gone = (
-                isinstance(exc, OSError) and exc.errno == errno.ETIMEDOUT
-            )  # It was there, and left without a word.
+            # It was there, and left without a word.
+            is_gone = isinstance(exc, OSError) and exc.errno == errno.ETIMEDOUT
             failure: BackendFailed = BackendSilent() if is_gone else BackendFailed()
             if self.head is not None and not is_gone:
                 failure = BackendBrokeOff()

@@ -18,7 +18,6 @@ from proxy.bootstrap.gathering import Gathering
 from proxy.bootstrap.limiting import Counting
 from proxy.bootstrap.listening import Sockets, address_of, listen
 from proxy.config.settings import Settings
-from proxy.ledger.line import Line
 from proxy.ledger.under_way import Stage
 from proxy.telemetry.logs import lost_lines
 from proxy.telemetry.traces import Traces
@@ -106,15 +105,8 @@ class Known:
 
     def stages(self) -> Mapping[str, int]:
         """How many calls are how far."""
-        counts = Counter(map(_stage, self.books.ledger.open))
+        counts = Counter(line.stage for line in self.books.ledger.open)
         return {stage.value: counts[stage] for stage in Stage}
-
-
-def _stage(line: Line) -> Stage:
-    """As ``Line.view`` has it, which tells more than is wanted of ten thousand calls at once."""
-    if line.meter is not None:
-        return Stage.ANSWERING
-    return Stage.WAITING if line.busy_seconds > 0 else Stage.ARRIVING
 
 
 def readiness(

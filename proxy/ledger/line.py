@@ -328,7 +328,7 @@ class Line:
             key_id=caller.key_id,
             endpoint=self._path,
             model=shown(ask.model) if ask and ask.model else None,
-            stage=self._stage,
+            stage=self.stage,
             seconds=self._clock() - self._opened,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
@@ -336,7 +336,8 @@ class Line:
         )
 
     @property
-    def _stage(self) -> Stage:
+    def stage(self) -> Stage:
+        """How far it is."""
         if self.meter is not None:
             return Stage.ANSWERING
         return Stage.WAITING if self._asked else Stage.ARRIVING

@@ -7,8 +7,8 @@ from typing import Protocol
 from proxy.own import Flowing, Own
 from proxy.policy.models import Name
 from proxy.policy.permit import InstalledModels
-from proxy.relay import Answer, Take
-from proxy.vocabulary import Ask, Caller, Upload
+from proxy.relay import Answer
+from proxy.vocabulary import Ask, Caller, Take, Upload
 
 
 class Backend(Protocol):

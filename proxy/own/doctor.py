@@ -14,8 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from proxy.errors import NotUnderstood, RateLimited
-from proxy.relay import Take
-from proxy.vocabulary import Ask, Caller, Clock
+from proxy.vocabulary import Ask, Caller, Clock, Take
 
 LONGEST_SECONDS = 120.0
 """Of a whole answer: longer than any usual timeout of a proxy, and no place to stay."""

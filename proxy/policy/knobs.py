@@ -5,7 +5,6 @@ A reload, an eviction, an endless answer or a pinned model is felt by everybody 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from proxy.errors import KnobRefused
@@ -71,20 +70,14 @@ Clamp = Callable[[bytes, str, float], bytes | None]
 """A value, what it is called and the most: the value that may be sent, or None where it is better not said at all."""
 
 
-def applied(ask: Ask, plan: Plan, attached: Sequence[int], room: int | None = None) -> Ask:
-    """The ask as the plan lets it be sent, with ``changes`` telling what became different. Raises KnobRefused.
+def turned(
+    ask: Ask, fields: Mapping[str, bytes], plan: Plan, attached: Sequence[int], room: int | None = None
+) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+    """The members as the plan lets them be sent, and all ``changes``, with what became different. Raises KnobRefused.
 
     ``attached`` is the size of each picture and sound in it, see ``images``. Whoever says no limit for the answer gets
     one that fits into ``room``, see ``cost``.
     """
-    fields, changes = turned(ask, ask.fields, plan, attached, room)
-    return replace(ask, fields=fields, changes=changes) if changes != ask.changes else ask
-
-
-def turned(
-    ask: Ask, fields: Mapping[str, bytes], plan: Plan, attached: Sequence[int], room: int | None = None
-) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
-    """As ``applied``, for the ask with these members: they, and the ``changes``, as the plan has them."""
     turn = _TURNS.get(ask.endpoint.path)
     if turn is None or ask.endpoint.takes is not Takes.JSON:
         return fields, ask.changes

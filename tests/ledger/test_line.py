@@ -478,7 +478,8 @@ async def test_a_call_that_is_given_up_before_the_backend_is_asked_costs_nothing
     assert [Usage()] == [entry.usage for entry in desk.heard.entries]
 
 
-async def test_before_the_last_of_an_answer_the_ledger_has_all_of_it(desk: Desk) -> None:
+async def told_and_ended(desk: Desk, seconds: float) -> tuple[Told, Entry]:
+    """What the ledger was told of a good answer, and the entry of its call, which ends so much later."""
     async with desk.ledger.line(CALL) as line:
         line.endpoint, line.ask = CHAT, ASK
         line.begun_by(CALLER)
@@ -486,31 +487,25 @@ async def test_before_the_last_of_an_answer_the_ledger_has_all_of_it(desk: Desk)
             line.meter = Meter(Usage(20, 5))
             await done(line.tells_all(200, 10))
             told = desk.kept.steps[-1]
-            desk.clock.seconds += 2.0
+            desk.clock.seconds += seconds
             line.began(200)
             line.sends(10)
     (entry,) = desk.heard.entries
-
     assert isinstance(told, Told)
+    return told, entry
+
+
+async def test_before_the_last_of_an_answer_the_ledger_has_all_of_it(desk: Desk) -> None:
+    told, entry = await told_and_ended(desk, 2.0)
+
     assert (Outcome.SERVED, 200, Usage(20, 5)) == (told.entry.outcome, told.entry.status, told.entry.usage)
     assert Done("c1", 10, 2.0, 2.0) == desk.kept.steps[-1]
     assert [replace(entry, gpu_seconds=told.entry.gpu_seconds)] == desk.kept.entries
 
 
 async def test_who_hears_of_an_end_a_moment_after_the_last_words_hears_what_the_ledger_was_told(desk: Desk) -> None:
-    async with desk.ledger.line(CALL) as line:
-        line.endpoint, line.ask = CHAT, ASK
-        line.begun_by(CALLER)
-        async with line.asking():
-            line.meter = Meter(Usage(20, 5))
-            await done(line.tells_all(200, 10))
-            told = desk.kept.steps[-1]
-            desk.clock.seconds += 0.0005
-            line.began(200)
-            line.sends(10)
-    (entry,) = desk.heard.entries
+    told, entry = await told_and_ended(desk, 0.0005)
 
-    assert isinstance(told, Told)
     assert told.entry is entry
     assert Done("c1", 10, entry.first_byte_seconds, entry.total_seconds) == desk.kept.steps[-1]
 

@@ -130,7 +130,7 @@ DEFECTS = (
                 '        if name.lower() == b"set-cookie":\n            JAR.append(value)\n'
                 "        if self.head is None:  # Else",
             ),
-            Edit(_HTTP, "import Take, Wire", "import JAR, Take, Wire"),
+            Edit(_HTTP, "wire import Wire", "wire import JAR, Wire"),
             Edit(
                 _HTTP,
                 "self._place.netloc)\n        if self._besides",

@@ -1,6 +1,7 @@
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import KnobRefused
 from proxy.policy.images import sizes
-from proxy.policy.knobs import DEFAULTS, ENDLESS, LAUNCH_OPTIONS, OTHER_OPTIONS, SAFE_OPTIONS, applied
+from proxy.policy.knobs import DEFAULTS, ENDLESS, LAUNCH_OPTIONS, OTHER_OPTIONS, SAFE_OPTIONS, turned
 from proxy.vocabulary import KNOBS, Ask, Endpoint, Plan, Risk, Rule, Setting, Takes, Tongue
 
 PATHS = {
@@ -24,6 +25,12 @@ PATHS = {
     "/v1/messages": Tongue.ANTHROPIC,
 }
 DROP, ALLOW, REFUSE = Setting(Rule.DROP), Setting(Rule.ALLOW), Setting(Rule.REFUSE)
+
+
+def applied(one: Ask, plan: Plan, attached: Sequence[int], room: int | None = None) -> Ask:
+    """The ask as the plan lets it be sent."""
+    fields, changes = turned(one, one.fields, plan, attached, room)
+    return replace(one, fields=fields, changes=changes)
 
 
 def most(amount: float) -> Setting:
