@@ -223,6 +223,7 @@ async def test_a_killed_worker_is_replaced_its_call_is_in_the_ledger_and_no_figu
     house.upstream.says(streaming(NDJSON), chunk(NATIVE_LINES[0]), asyncio.Event())
     doomed, spared = await house.begun_on(second), await house.begun_on(first)
     calls = len(house.upstream.asked)
+    await house.outcomes(calls - 2)  # Clients that came to the wrong worker have left, and it has noticed.
     os.kill(second, signal.SIGKILL)
 
     assert not (await doomed.told()).clean
