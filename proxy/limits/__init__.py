@@ -11,6 +11,7 @@ them or from none. Before the call an upper estimate is set aside; afterwards th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from proxy.errors import StoreFailed as StoreFailed  # What every store raises.
@@ -20,9 +21,12 @@ QUOTAS = ("tokens_per_day", "tokens_per_month", "gpu_seconds_per_day")
 """The limits that last for a day or a month."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Account:
-    """What is counted together: one subject's calls at one level, for all models or for those of one pattern."""
+    """What is counted together: one subject's calls at one level, for all models or for those of one pattern.
+
+    It has no slots, so that what follows from it is found once and not for each call.
+    """
 
     level: Level
     subject: str
@@ -43,10 +47,27 @@ class Account:
         kind, _, name = self.place.partition(" ")
         return name if kind == "team" else None
 
-    @property
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.limits, self.shadow, self.time_zone))
+
+    @cached_property
+    def name(self) -> tuple[str, str, str, str]:
+        """By which stores know it."""
+        return (self.place, self.level, self.subject, self.models)
+
+    @cached_property
     def quotas(self) -> frozenset[str]:
         """The names of those it has."""
         return frozenset(name for name in QUOTAS if getattr(self.limits, name) is not None)
+
+    @cached_property
+    def most_at_once(self) -> int | None:
+        """The most tokens that one call can ever ask for and not be refused; None where there is no limit."""
+        return None if self.shadow else self.limits.most_at_once
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,14 @@ _known: dict[str, tuple[Caller, tuple[Account, ...]]] = {}
 
 def of(caller: Caller, model: str, covers: Covers) -> tuple[Account, ...]:
     """Those of a call for this model; it is empty where the call names none."""
-    return tuple(
-        account for account in every(caller) if not account.models or (model and covers(account.models, model))
-    )
+    mine = every(caller)
+    return tuple([one for one in mine if not one.models or (model and covers(one.models, model))])
 
 
 def every(caller: Caller) -> tuple[Account, ...]:
     """All that the caller has a share in, whatever it asks for."""
     known = _known.get(caller.key_id)
-    if known is None or known[0] != caller:
+    if known is None or (known[0] is not caller and known[0] != caller):
         if len(_known) >= MOST_KNOWN:
             _known.clear()
         known = _known[caller.key_id] = caller, tuple(_account(one, caller) for one in caller.allowances)

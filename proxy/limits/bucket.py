@@ -26,12 +26,14 @@ def fits(used: int, amount: int, burst: int) -> bool:
 
 def charged(used: int, amount: int) -> int:
     """``amount`` is below zero where something goes back; there is never less used than nothing."""
-    return max(0, min(MOST_USED, used + amount * UNITS))
+    used += amount * UNITS
+    return 0 if used < 0 else min(MOST_USED, used)
 
 
 def left(used: int, burst: int) -> int:
     """Whole requests or tokens."""
-    return max(0, burst * UNITS - used) // UNITS
+    room = burst * UNITS - used
+    return room // UNITS if room > 0 else 0
 
 
 def wait(used: int, amount: int, burst: int, per_minute: int) -> int:

@@ -7,9 +7,8 @@
 What is left is told as it is once the call itself has been set aside, by its upper estimate.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 
 from proxy.limits import Moment
 from proxy.limits.verdict import Kind, Standing
@@ -18,25 +17,32 @@ from proxy.vocabulary import Tongue
 SECOND = 1_000_000
 TOKENS = (Kind.TOKENS, Kind.DAY_TOKENS, Kind.MONTH_TOKENS)
 UNITS = {
-    Kind.TOKENS: "tokens",
-    Kind.DAY_TOKENS: "tokens",
-    Kind.MONTH_TOKENS: "tokens",
-    Kind.DAY_GPU: "gpu-milliseconds",
-    Kind.CONCURRENT: "concurrent-requests",
+    Kind.TOKENS: ';qu="tokens"',
+    Kind.DAY_TOKENS: ';qu="tokens"',
+    Kind.MONTH_TOKENS: ';qu="tokens"',
+    Kind.DAY_GPU: ';qu="gpu-milliseconds"',
+    Kind.CONCURRENT: ';qu="concurrent-requests"',
 }
-"""The draft's ``qu``; its default is requests."""
+"""The draft's parameter; its default is requests."""
 
 
 def fields(standings: Sequence[Standing], moment: Moment, tongue: Tongue) -> dict[str, str]:
     """Header fields for one answer; none where there are no limits."""
     told: dict[str, str] = {}
-    enforced = [one for one in standings if not one.account.shadow]
-    for what, kinds in (("requests", (Kind.REQUESTS,)), ("tokens", TOKENS)):
-        tightest = min(
-            (one for one in enforced if one.kind in kinds),
-            key=lambda one: (one.left, -one.full),
-            default=None,
-        )
+    requests = tokens = None
+    named: dict[str, Standing] = {}
+    for one in standings:
+        if one.account.shadow:
+            continue
+        kind, name = one.kind, one.name
+        if kind is Kind.REQUESTS:
+            requests = one if requests is None or _is_tighter(one, requests) else requests
+        elif kind in TOKENS:
+            tokens = one if tokens is None or _is_tighter(one, tokens) else tokens
+        # A limit by models has the name of the one without; of those that share a name the tightest is told.
+        if (known := named.get(name)) is None or one.left < known.left:
+            named[name] = one
+    for what, tightest in (("requests", requests), ("tokens", tokens)):
         if tightest is None:
             continue
         told[f"x-ratelimit-limit-{what}"] = str(tightest.most)
@@ -46,10 +52,14 @@ def fields(standings: Sequence[Standing], moment: Moment, tongue: Tongue) -> dic
             told[f"anthropic-ratelimit-{what}-limit"] = str(tightest.most)
             told[f"anthropic-ratelimit-{what}-remaining"] = str(tightest.left)
             told[f"anthropic-ratelimit-{what}-reset"] = _rfc3339(moment.wall + tightest.full)
-    if named := _named_once(enforced):
-        told["RateLimit-Policy"] = ", ".join(_policy(name, one.kind, one.most, one.window) for name, one in named)
-        told["RateLimit"] = ", ".join(_limit(name, one) for name, one in named)
+    if named:
+        told["RateLimit-Policy"] = ", ".join([_policy(name, one) for name, one in named.items()])
+        told["RateLimit"] = ", ".join([_limit(name, one) for name, one in named.items()])
     return told
+
+
+def _is_tighter(one: Standing, other: Standing) -> bool:
+    return one.left < other.left or (one.left == other.left and one.full > other.full)
 
 
 def duration(micros: int) -> str:
@@ -71,22 +81,9 @@ def _rfc3339(wall: int) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _named_once(standings: Iterable[Standing]) -> list[tuple[str, Standing]]:
-    """A limit by models has the name of the one without; of those that share a name the tightest is told."""
-    by_name: dict[str, Standing] = {}
-    for one in standings:
-        name = one.name
-        known = by_name.get(name)
-        if known is None or one.left < known.left:
-            by_name[name] = one
-    return list(by_name.items())
-
-
-@lru_cache(1000)
-def _policy(name: str, kind: Kind, most: int, window: int) -> str:
-    unit = f';qu="{UNITS[kind]}"' if kind in UNITS else ""
-    seconds = f";w={-(-window // SECOND)}" if window else ""
-    return f'"{name}";q={most}{unit}{seconds}'
+def _policy(name: str, one: Standing) -> str:
+    seconds = f";w={-(-one.window // SECOND)}" if one.window else ""
+    return f'"{name}";q={one.most}{UNITS.get(one.kind, "")}{seconds}'
 
 
 def _limit(name: str, one: Standing) -> str:

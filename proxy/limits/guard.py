@@ -114,7 +114,7 @@ class Guard:
     def _mine(self, claim: Claim) -> Claim:
         """The claim on this gate's share. One that is larger than a share can be takes all of it, and owes the rest."""
         accounts = self._share(claim.accounts)
-        bounds = (account.limits.most_at_once for account in accounts if not account.shadow)
+        bounds = (account.most_at_once for account in accounts)
         most = min((bound for bound in bounds if bound is not None), default=claim.most_tokens)
         return replace(claim, accounts=accounts, most_tokens=min(claim.most_tokens, most))
 

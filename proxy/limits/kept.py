@@ -75,8 +75,10 @@ class Kept:
         if limits.tokens_per_minute is not None:
             self.tokens = bucket.run_off(self.tokens, self.tokens_at, now, limits.tokens_per_minute)
             self.tokens_at = now
-        self.heard &= account.quotas  # While a quota is away nobody counts for it.
-        if account.quotas:
+        quotas = account.quotas
+        if self.heard != quotas:
+            self.heard &= quotas  # While a quota is away nobody counts for it.
+        if quotas:
             today = calendar(account.time_zone, moment.wall)
             if limits.tokens_per_day is not None:
                 self.day = self.day.at(moment.wall, today.day)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from proxy.errors import GateError, NeverFits, PromptNeverFits, RateLimited
@@ -56,7 +56,7 @@ class Limiter:
             moment, states = await self._store.look(asked)
         except GateError:
             return  # There is an error to be told already.
-        tell(fields(list(_every(asked, states, moment)), moment, tongue))
+        tell(fields(_every(asked, states, moment), moment, tongue))
 
     async def standings(self, caller: Caller) -> list[Standing]:
         """How every limit stands that this caller has a share in, whatever it asks for. Raises as ``Store.look``."""
@@ -64,7 +64,7 @@ class Limiter:
         if not asked:
             return []
         moment, states = await self._store.look(asked)
-        return list(_every(asked, states, moment))
+        return _every(asked, states, moment)
 
     async def reserve(self, caller: Caller, ask: Ask, tongue: Tongue, tell: Tell) -> Claim | None:
         """None where there is nothing to settle."""
@@ -87,8 +87,8 @@ class Limiter:
 
     def _say(self, caller: Caller, decision: Decision, tongue: Tongue, tell: Tell) -> None:
         """What is left, and whom it was too much for. Raises RateLimited where that is the caller."""
-        tell(fields(list(_left(decision)), decision.moment, tongue))
-        over = list(_over(decision))
+        tell(fields(_left(decision), decision.moment, tongue))
+        over = _over(decision)
         self._log_shadows(caller, over)
         if not decision.admitted:
             self.counts["refused"] += 1
@@ -179,8 +179,8 @@ class _Admitting:
 
 def _must_fit(claim: Claim, ask: Ask) -> None:
     """Raises NeverFits where no waiting could help."""
-    bounds = (account.limits.most_at_once for account in claim.accounts if not account.shadow)
-    bound = min((one for one in bounds if one is not None), default=None)
+    bounds = [account.most_at_once for account in claim.accounts]
+    bound = min([one for one in bounds if one is not None], default=None)
     if bound is None or claim.most_tokens <= bound:
         return
     prompt = ask.prompt_most
@@ -192,23 +192,28 @@ def _must_fit(claim: Claim, ask: Ask) -> None:
     )
 
 
-def _every(asked: Sequence[Account], states: Sequence[State], moment: Moment) -> Iterator[Standing]:
+def _every(asked: Sequence[Account], states: Sequence[State], moment: Moment) -> list[Standing]:
+    every: list[Standing] = []
     for account, state in zip(asked, states, strict=True):
-        yield from standings(account, state, moment)
+        every += standings(account, state, moment)
+    return every
 
 
-def _left(decision: Decision) -> Iterator[Standing]:
+def _left(decision: Decision) -> list[Standing]:
     """What is left once the claim is set aside, if it is."""
-    for account, state in zip(decision.claim.accounts, decision.states, strict=True):
-        charged = after(state, decision.claim) if decision.admitted else state
-        yield from standings(account, charged, decision.moment)
+    claim, states = decision.claim, decision.states
+    if decision.admitted:
+        states = tuple([after(state, claim) for state in states])
+    return _every(claim.accounts, states, decision.moment)
 
 
-def _over(decision: Decision) -> Iterator[Standing]:
+def _over(decision: Decision) -> list[Standing]:
     """Where the claim did not fit; once it is admitted, that can only be in shadow."""
+    over: list[Standing] = []
     for account, state in zip(decision.claim.accounts, decision.states, strict=True):
         if account.shadow or not decision.admitted:
-            yield from (one for one in standings(account, state, decision.moment, decision.claim) if one.wait != 0)
+            over += [one for one in standings(account, state, decision.moment, decision.claim) if one.wait != 0]
+    return over
 
 
 def _refusal(over: Sequence[Standing]) -> RateLimited:

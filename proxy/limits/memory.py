@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State
 from proxy.limits.kept import Kept
-from proxy.limits.verdict import standings
+from proxy.limits.verdict import fits
 from proxy.limits.windows import Window, calendar
 
 Spent = Callable[[Account, Window], Awaitable[Cost]]
@@ -29,25 +29,23 @@ class MemoryStore:
         self._swept = clock().steady
 
     async def reserve(self, claim: Claim) -> Decision:
-        for account in claim.accounts:
-            await self._heard_of(account)
+        await self._heard_of(claim.accounts)
         return self._decide(claim)
 
     def _decide(self, claim: Claim) -> Decision:
         moment = self._clock()
         self._sweep(moment)
         kept = [self._now(account, moment) for account in claim.accounts]
-        states = tuple(one.state for one in kept)
-        fits = [
-            all(standing.wait == 0 for standing in standings(account, state, moment, claim))
-            for account, state in zip(claim.accounts, states, strict=True)
-        ]
-        admitted = all(fit or account.shadow for fit, account in zip(fits, claim.accounts, strict=True))
-        if admitted:
-            for fit, account, one in zip(fits, claim.accounts, kept, strict=True):
-                if fit:
-                    one.charge(account, claim)
-        return Decision(admitted, moment, claim, states)
+        states = tuple([one.state for one in kept])
+        taking: list[tuple[Account, Kept]] = []
+        for account, state, one in zip(claim.accounts, states, kept, strict=True):
+            if fits(account, state, claim):
+                taking.append((account, one))
+            elif not account.shadow:
+                return Decision(False, moment, claim, states)
+        for account, one in taking:
+            one.charge(account, claim)
+        return Decision(True, moment, claim, states)
 
     def settle(self, claim: Claim, cost: Cost) -> None:
         moment = self._clock()
@@ -55,15 +53,15 @@ class MemoryStore:
             self._now(account, moment).settle(claim.id, cost)
 
     async def look(self, accounts: Sequence[Account]) -> tuple[Moment, tuple[State, ...]]:
-        for account in accounts:
-            await self._heard_of(account)
+        await self._heard_of(accounts)
         moment = self._clock()
         return moment, tuple(self._now(account, moment).state for account in accounts)
 
     async def reset(self, accounts: Sequence[Account]) -> None:
+        await self._heard_of(accounts)  # Else what the ledger tells later would undo it.
+        moment = self._clock()
         for account in accounts:
-            await self._heard_of(account)  # Else what the ledger tells later would undo it.
-            self._now(account, self._clock()).reset()
+            self._now(account, moment).reset()
 
     def ask_again(self) -> None:
         """What the ledger has told may be out of date: others have counted meanwhile."""
@@ -76,27 +74,36 @@ class MemoryStore:
         return len({claim for one in self._kept.values() for claim in one.leases})
 
     def _now(self, account: Account, moment: Moment) -> Kept:
-        kept = self._kept.get(_name(account))
+        kept = self._kept.get(account.name)
         if kept is None:
-            kept = self._kept[_name(account)] = Kept()
+            kept = self._kept[account.name] = Kept()
         kept.pass_time(account, moment)
         return kept
 
-    async def _heard_of(self, account: Account) -> None:
-        """What the account had spent before this process began, if that counts for anything."""
-        if self._spent is None or not account.quotas:
+    async def _heard_of(self, accounts: Sequence[Account]) -> None:
+        """What these had spent before this process began, where that counts for anything."""
+        if self._spent is None:
             return
-        name = _name(account)
-        while (kept := self._kept.get(name)) is None or not account.quotas <= kept.heard:
-            if (asking := self._asking.get(name)) is None:
-                asking = self._asking[name] = asyncio.create_task(self._ask(account, self._spent))
-                asking.add_done_callback(lambda _: self._asking.pop(name))
-            await asyncio.shield(asking)  # Others may wait for the same answer when this call is given up.
+        for account in accounts:
+            while account.quotas and not self._has_heard_of(account):
+                await asyncio.shield(self._asked(account, self._spent))  # Others may wait for the same answer.
+
+    def _has_heard_of(self, account: Account) -> bool:
+        kept = self._kept.get(account.name)
+        return kept is not None and account.quotas <= kept.heard
+
+    def _asked(self, account: Account, spent: Spent) -> "asyncio.Task[None]":
+        """The one question for all that want to hear of it."""
+        name = account.name
+        if (asking := self._asking.get(name)) is None:
+            asking = self._asking[name] = asyncio.create_task(self._ask(account, spent))
+            asking.add_done_callback(lambda _: self._asking.pop(name))
+        return asking
 
     async def _ask(self, account: Account, spent: Spent) -> None:
         today = calendar(account.time_zone, self._clock().wall)
         day, month = await spent(account, today.day), await spent(account, today.month)
-        self._kept.setdefault(_name(account), Kept()).hear(account.quotas, today, day, month)
+        self._kept.setdefault(account.name, Kept()).hear(account.quotas, today, day, month)
 
     def _sweep(self, moment: Moment) -> None:
         """Forget those of whom nothing is used any more."""
@@ -109,7 +116,3 @@ class MemoryStore:
             kept.pass_time(kept.account, moment)
             if moment.wall >= kept.reset_until and not any(kept.state):
                 del self._kept[name]
-
-
-def _name(account: Account) -> tuple[str, str, str, str]:
-    return (account.place, account.level, account.subject, account.models)

@@ -1,11 +1,12 @@
 """What follows from the state of an account: who may pass, what is left, when to come back. No I/O."""
 
 import enum
-from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from proxy.limits import Account, Claim, Moment, State, bucket
-from proxy.limits.windows import Calendar, calendar
+from proxy.limits.windows import Window, calendar
+from proxy.vocabulary import Level
 
 
 class Kind(enum.StrEnum):
@@ -37,11 +38,16 @@ class Standing(NamedTuple):
     @property
     def name(self) -> str:
         """``key-requests``, ``user-tokens-day``: in headers, logs and the ledger."""
-        return f"{self.account.level}-{self.kind}"
+        return _name(self.account.level, self.kind)
 
     @property
     def refuses(self) -> bool:
         return self.wait != 0 and not self.account.shadow
+
+
+@cache
+def _name(level: Level, kind: Kind) -> str:
+    return f"{level}-{kind}"
 
 
 def request_burst(account: Account) -> int | None:
@@ -56,28 +62,52 @@ def token_burst(account: Account) -> int | None:
     return limits.tokens_per_minute if limits.token_burst is None else limits.token_burst
 
 
-def standings(account: Account, state: State, moment: Moment, claim: Claim | None = None) -> Iterator[Standing]:
+def gpu_ms(account: Account) -> int | None:
+    """Milliseconds of the GPU in a day; None where there is no limit."""
+    seconds = account.limits.gpu_seconds_per_day
+    return None if seconds is None else round(seconds * 1000)
+
+
+def fits(account: Account, state: State, claim: Claim) -> bool:
+    """Whether every limit of the account has room for the claim: what ``standings`` say at length."""
+    limits, tokens = account.limits, claim.most_tokens
+    if limits.requests_per_minute is not None and not bucket.fits(state.requests, 1, request_burst(account) or 0):
+        return False
+    if limits.tokens_per_minute is not None and not bucket.fits(state.tokens, tokens, token_burst(account) or 0):
+        return False
+    if limits.concurrent is not None and state.concurrent >= limits.concurrent:
+        return False
+    if limits.tokens_per_day is not None and state.day_tokens + tokens > limits.tokens_per_day:
+        return False
+    if limits.tokens_per_month is not None and state.month_tokens + tokens > limits.tokens_per_month:
+        return False
+    most = gpu_ms(account)
+    return most is None or state.day_gpu_ms < most
+
+
+def standings(account: Account, state: State, moment: Moment, claim: Claim | None = None) -> list[Standing]:
     """How each limit of the account stands, before a claim or without any."""
     limits, tokens = account.limits, claim.most_tokens if claim else 0
     one = 1 if claim else 0
-    if limits.requests_per_minute is not None:
-        burst, rate = request_burst(account) or 0, limits.requests_per_minute
-        yield _bucket(account, Kind.REQUESTS, state.requests, one, burst, rate)
-    if limits.tokens_per_minute is not None:
-        burst, rate = token_burst(account) or 0, limits.tokens_per_minute
-        yield _bucket(account, Kind.TOKENS, state.tokens, tokens, burst, rate)
-    if limits.concurrent is not None:
-        left = max(0, limits.concurrent - state.concurrent)
-        yield Standing(account, Kind.CONCURRENT, limits.concurrent, left, 0, 0, 0 if one <= left else None)
-    today = calendar(account.time_zone, moment.wall)
-    if limits.tokens_per_day is not None:
-        yield _quota(account, Kind.DAY_TOKENS, limits.tokens_per_day, state.day_tokens, tokens, today, moment)
-    if limits.tokens_per_month is not None:
-        yield _quota(account, Kind.MONTH_TOKENS, limits.tokens_per_month, state.month_tokens, tokens, today, moment)
-    if limits.gpu_seconds_per_day is not None:
-        most = round(limits.gpu_seconds_per_day * 1000)
+    found: list[Standing] = []
+    if (rate := limits.requests_per_minute) is not None:
+        found.append(_bucket(account, Kind.REQUESTS, state.requests, one, request_burst(account) or 0, rate))
+    if (rate := limits.tokens_per_minute) is not None:
+        found.append(_bucket(account, Kind.TOKENS, state.tokens, tokens, token_burst(account) or 0, rate))
+    if (most := limits.concurrent) is not None:
+        left = max(0, most - state.concurrent)
+        found.append(Standing(account, Kind.CONCURRENT, most, left, 0, 0, 0 if one <= left else None))
+    if not account.quotas:
+        return found
+    today, wall = calendar(account.time_zone, moment.wall), moment.wall
+    if (most := limits.tokens_per_day) is not None:
+        found.append(_quota(account, Kind.DAY_TOKENS, most, state.day_tokens, tokens, today.day, wall))
+    if (most := limits.tokens_per_month) is not None:
+        found.append(_quota(account, Kind.MONTH_TOKENS, most, state.month_tokens, tokens, today.month, wall))
+    if (most := gpu_ms(account)) is not None:
         # What it will take nobody knows before: who has any left may begin.
-        yield _quota(account, Kind.DAY_GPU, most, state.day_gpu_ms, one, today, moment)
+        found.append(_quota(account, Kind.DAY_GPU, most, state.day_gpu_ms, one, today.day, wall))
+    return found
 
 
 def _bucket(account: Account, kind: Kind, used: int, amount: int, burst: int, per_minute: int) -> Standing:
@@ -86,14 +116,10 @@ def _bucket(account: Account, kind: Kind, used: int, amount: int, burst: int, pe
     return Standing(account, kind, burst, bucket.left(used, burst), full, window, wait)
 
 
-def _quota(
-    account: Account, kind: Kind, most: int, used: int, amount: int, today: Calendar, moment: Moment
-) -> Standing:
-    window = today.month if kind is Kind.MONTH_TOKENS else today.day
-    full = window.end - moment.wall
-    return Standing(
-        account, kind, most, max(0, most - used), full, window.end - window.start, 0 if used + amount <= most else full
-    )
+def _quota(account: Account, kind: Kind, most: int, used: int, amount: int, window: Window, wall: int) -> Standing:
+    full = window.end - wall
+    wait = 0 if used + amount <= most else full
+    return Standing(account, kind, most, max(0, most - used), full, window.end - window.start, wait)
 
 
 def after(state: State, claim: Claim) -> State:

@@ -24,13 +24,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The day and the month that one moment is in."""
+    """The day that one moment is in, and the month that this day is in."""
 
     day: Window
     month: Window
-
-    def holds(self, wall: int) -> bool:
-        return self.day.holds(wall) and self.month.holds(wall)
 
 
 _known: dict[str, Calendar] = {}
@@ -39,7 +36,7 @@ _known: dict[str, Calendar] = {}
 def calendar(time_zone: str, wall: int) -> Calendar:
     """The day and the month in this zone at this moment. A day has 23 or 25 hours where the clocks are changed."""
     known = _known.get(time_zone)
-    if known is None or not known.holds(wall):
+    if known is None or not known.day.holds(wall):
         known = _known[time_zone] = _calendar(time_zone, wall)
     return known
 

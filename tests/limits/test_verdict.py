@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.limits import Account, Claim, State
 from proxy.limits.bucket import UNITS
-from proxy.limits.verdict import Kind, Standing, after, request_burst, standings, token_burst
+from proxy.limits.verdict import Kind, Standing, after, fits, request_burst, standings, token_burst
 from proxy.vocabulary import Level, Limits
 from tests.fakes.moments import FakeMoments
 
@@ -156,6 +156,14 @@ some_limits = st.builds(
     Limits, amounts, st.none(), amounts, st.none(), amounts, amounts, amounts, st.none() | st.floats(0.001, 10**4)
 )
 states = st.builds(State, units, units, *[st.integers(0, 10**4)] * 3, st.integers(0, 10**7))
+
+
+@given(some_limits, states, st.integers(0, 10**4))
+def test_a_claim_fits_where_no_limit_makes_it_wait(limits: Limits, state: State, tokens: int) -> None:
+    of = Account(Level.KEY, "k1", limits)
+    waits = [one.wait for one in standings(of, state, NOW, claim(of, tokens))]
+
+    assert fits(of, state, claim(of, tokens)) == all(wait == 0 for wait in waits)
 
 
 @given(some_limits, states, st.integers(0, 10**4))

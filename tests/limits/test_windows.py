@@ -146,7 +146,7 @@ def test_the_end_of_a_window_is_not_part_of_it() -> None:
 def test_a_moment_is_in_its_own_day_and_month(zone: str, wall: int) -> None:
     today = calendar(zone, wall)
 
-    assert today.holds(wall)
+    assert today.day.holds(wall)
     assert local(zone, today.day.start).date() == local(zone, wall).date()
     assert local(zone, wall).date().replace(day=1) == local(zone, today.month.start).date()
     assert today.month.start <= today.day.start < today.day.end <= today.month.end

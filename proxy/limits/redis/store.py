@@ -19,7 +19,7 @@ from redis.exceptions import InvalidResponse
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
 from proxy.limits.redis.link import Link, is_wrong_type
 from proxy.limits.redis.scripts import scripts
-from proxy.limits.verdict import request_burst, standings, token_burst
+from proxy.limits.verdict import fits, gpu_ms, request_burst, token_burst
 from proxy.limits.windows import calendar
 
 SECOND = 1_000_000
@@ -277,7 +277,7 @@ def _not_ours() -> Exception:
 def _took_part(claim: Claim, accounts: Sequence[Account], states: Sequence[State], moment: Moment) -> Iterator[Account]:
     """All that admitted the claim, but those in shadow that would have refused it."""
     for account, state in zip(accounts, states, strict=True):
-        if not account.shadow or all(standing.wait == 0 for standing in standings(account, state, moment, claim)):
+        if not account.shadow or fits(account, state, claim):
             yield account
 
 
@@ -305,10 +305,9 @@ def _terms(account: Account, now: int) -> str:
 @lru_cache(10_000)
 def _amounts(account: Account) -> str:
     limits = account.limits
-    gpu_ms = None if limits.gpu_seconds_per_day is None else round(limits.gpu_seconds_per_day * 1000)
     amounts = (
         limits.requests_per_minute, request_burst(account), limits.tokens_per_minute, token_burst(account),
-        limits.concurrent, limits.tokens_per_day, limits.tokens_per_month, gpu_ms,
+        limits.concurrent, limits.tokens_per_day, limits.tokens_per_month, gpu_ms(account),
     )  # fmt: skip
     return " ".join(map(_said, amounts))
 
