@@ -171,7 +171,7 @@ async def paced(place: Place, calls: int) -> Spending:
 
 async def _spending(place: Place, calls: int, run: Callable[[Ledger], Coroutine[None, None, None]]) -> Spending:
     async with _kept(place) as timed:
-        ledger = Ledger(timed, (), time.monotonic, finish=_prices.priced)
+        ledger = Ledger(timed, (), time.monotonic, costs=_prices.of)
         began, cpu = time.perf_counter(), time.process_time()
         await run(ledger)
         await ledger.settled()

@@ -25,6 +25,7 @@ from proxy.errors import (
     Truncated,
 )
 from proxy.ledger import Listener, Running
+from proxy.ledger.prices import Costs
 from proxy.ledger.prompts import LOGGED, kept_for
 from proxy.ledger.steps import Done, Step, Told
 from proxy.ledger.under_way import Stage, UnderWay
@@ -98,21 +99,25 @@ class Prompts(Protocol):
         """Without a body, as for forms and raw transfers, its length is all that is told. Never waits or raises."""
 
 
-Finish = Callable[[Entry], Entry]
-"""What every entry is given before it is kept, such as its price. Must be quick and must not raise."""
+CostsOf = Callable[[str | None, Usage, float], Costs]
+"""What a call costs by its model, its usage and its seconds of the GPU. Must be quick and must not raise."""
+
+
+def _without_price(model: str | None, usage: Usage, gpu_seconds: float) -> Costs:
+    return Costs()
 
 
 class Line:
     """What is known of one call while it goes on. The story fills it in as it learns."""
 
     def __init__(
-        self, call: Call, peer: str, clock: Clock, keeper: Keeper, finish: Finish, prompts: Prompts | None = None
+        self, call: Call, peer: str, clock: Clock, keeper: Keeper, costs: CostsOf, prompts: Prompts | None = None
     ) -> None:
         self.call = call
         self.peer = peer
         """The client's address, as it is kept."""
         self._keeper = keeper
-        self._finish = finish
+        self._costs = costs
         self._prompts = prompts
         self._told: Entry | None = None
         self.caller: Caller | None = None
@@ -361,30 +366,33 @@ class Line:
                 status = error.status
         if last is not None and first is None:
             first = total
-        return self._finish(
-            Entry(
-                id=self.call.id,
-                at=self.call.at,
-                endpoint=self._path,
-                outcome=outcome,
-                status=status,
-                reason=error.reason if error else None,
-                user=caller.user if caller else None,
-                team=caller.team if caller else None,
-                key_id=caller.key_id if caller else None,
-                plan=caller.plan.name if caller else None,
-                model=shown(ask.model) if ask and ask.model else None,
-                stream=ask.stream if ask else False,
-                usage=usage,
-                gpu_seconds=self._gpu_seconds(usage),
-                first_byte_seconds=first,
-                total_seconds=total,
-                bytes_in=self.bytes_in,
-                bytes_out=self.bytes_out + (last or 0),
-                peer=self.peer,
-                changes=ask.changes if ask else (),
-                prompt_cut=self.prompt_cut,
-            )
+        model, gpu_seconds = shown(ask.model) if ask and ask.model else None, self._gpu_seconds(usage)
+        cost, elsewhere, watt_hours = self._costs(model, usage, gpu_seconds)
+        return Entry(
+            id=self.call.id,
+            at=self.call.at,
+            endpoint=self._path,
+            outcome=outcome,
+            status=status,
+            reason=error.reason if error else None,
+            user=caller.user if caller else None,
+            team=caller.team if caller else None,
+            key_id=caller.key_id if caller else None,
+            plan=caller.plan.name if caller else None,
+            model=model,
+            stream=ask.stream if ask else False,
+            usage=usage,
+            gpu_seconds=gpu_seconds,
+            first_byte_seconds=first,
+            total_seconds=total,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out + (last or 0),
+            peer=self.peer,
+            changes=ask.changes if ask else (),
+            prompt_cut=self.prompt_cut,
+            cost=cost,
+            elsewhere=elsewhere,
+            watt_hours=watt_hours,
         )
 
 
@@ -450,7 +458,7 @@ class Ledger:
         listeners: Sequence[Listener],
         clock: Clock,
         *,
-        finish: Finish = lambda entry: entry,
+        costs: CostsOf = _without_price,
         veil: Callable[[str], str] = str,
         prompts: Prompts | None = None,
         required: bool = True,
@@ -461,7 +469,7 @@ class Ledger:
         self._keeper = keeper
         self._listeners = listeners
         self._clock = clock
-        self._finish = finish
+        self._costs = costs
         self._veil = veil
         self._prompts = prompts
         self._required = required
@@ -479,7 +487,7 @@ class Ledger:
 
     def line(self, call: Call) -> "_Open":
         """One call's line. Leaving it waits until the entry is kept, even where the call is cancelled meanwhile."""
-        return _Open(self, Line(call, self._veil(call.peer), self._clock, self._keeper, self._finish, self._prompts))
+        return _Open(self, Line(call, self._veil(call.peer), self._clock, self._keeper, self._costs, self._prompts))
 
     def opens(self, line: Line) -> None:
         """Raises LedgerFull or GateStopping where no call may begin; what was opened has to be closed all the same."""

@@ -1,12 +1,13 @@
-"""What a call costs, frozen into its entry when it ends: prices that change later change no line. No I/O.
+"""What a call costs, written into its entry when it ends: prices that change later change no line. No I/O.
 
 Costs are plain floating-point numbers and are not rounded: of a call they are small, and only sums are shown.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from proxy.vocabulary import Entry
+from proxy.vocabulary import Usage
 
 TOKENS = 1_000_000
 """For so many a price is told."""
@@ -18,6 +19,15 @@ MOST_KNOWN = 1000
 
 Covers = Callable[[str, str], bool]
 """Whether a pattern covers the model of this name; ValueError where that names no model: it is a caller's own text."""
+
+
+class Costs(NamedTuple):
+    """Of one call; each is None where nobody has said what it depends on."""
+
+    cost: float | None = None
+    elsewhere: float | None = None
+    """What as many tokens would have cost at the reference price."""
+    watt_hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +47,14 @@ class Prices:
     )
     """Prices by the names of models that were asked for: to look through all patterns takes longer."""
 
-    def priced(self, entry: Entry) -> Entry:
-        """The entry with its ``cost``, what it would have cost ``elsewhere``, and its ``watt_hours``.
-
-        A price is that of the model: a call that names none has neither cost, and one that came to nothing costs 0.
-        """
-        if not self.models and self.reference is None and self.watts is None:
-            return entry
-        price = self._price_of(entry.model)
-        reference = self.reference if entry.model is not None else None
-        return replace(
-            entry,
-            cost=_of_tokens(entry, *price[:2]) + entry.gpu_seconds * price[2] if price is not None else None,
-            elsewhere=_of_tokens(entry, *reference) if reference is not None else None,
-            watt_hours=self.watts * entry.gpu_seconds / SECONDS if self.watts is not None else None,
+    def of(self, model: str | None, usage: Usage, gpu_seconds: float) -> Costs:
+        """A price is that of the model: a call that names none has no cost, and one that came to nothing costs 0."""
+        price = self._price_of(model) if self.models else None
+        reference = self.reference if model is not None else None
+        return Costs(
+            None if price is None else _of_tokens(usage, price[0], price[1]) + gpu_seconds * price[2],
+            None if reference is None else _of_tokens(usage, *reference),
+            None if self.watts is None else self.watts * gpu_seconds / SECONDS,
         )
 
     def _price_of(self, model: str | None) -> tuple[float, float, float] | None:
@@ -73,5 +77,5 @@ class Prices:
         return None if best is None else self.models[best]
 
 
-def _of_tokens(entry: Entry, prompt: float, completion: float) -> float:
-    return (entry.usage.prompt_tokens * prompt + entry.usage.completion_tokens * completion) / TOKENS
+def _of_tokens(usage: Usage, prompt: float, completion: float) -> float:
+    return (usage.prompt_tokens * prompt + usage.completion_tokens * completion) / TOKENS

@@ -11,6 +11,7 @@ from proxy.errors import BackendDown, BackendRefused, ClientGone, ClientStalled,
 from proxy.ledger import Running
 from proxy.ledger.bookkeeping import Fold
 from proxy.ledger.line import LONGEST_NAME, Ledger, Line, shown
+from proxy.ledger.prices import Costs
 from proxy.ledger.steps import Done, Step, Told, written
 from proxy.policy.endpoints import find
 from proxy.vocabulary import Ask, Call, Caller, Carrier, Credential, Entry, Later, Outcome, Plan, Usage
@@ -631,9 +632,9 @@ async def test_an_owner_may_want_calls_without_room_for_their_lines() -> None:
     assert (1, 1, 0) == (len(kept.entries), ledger.unsure, ledger.refused)
 
 
-async def test_every_entry_is_finished_and_every_address_veiled_before_it_is_kept_or_heard_of() -> None:
+async def test_every_entry_has_its_costs_and_every_address_veiled_before_it_is_kept_or_heard_of() -> None:
     kept, heard = Kept(), Heard()
-    ledger = Ledger(kept, [heard], FakeClock(), finish=lambda entry: replace(entry, cost=1.5), veil="veiled {}".format)
+    ledger = Ledger(kept, [heard], FakeClock(), costs=lambda *_: Costs(1.5), veil="veiled {}".format)
     async with ledger.line(CALL) as line:
         line.begun_by(CALLER)
         async with line.asking():

@@ -1,18 +1,13 @@
-import json
 import math
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ledger.facts import facts
-from proxy.ledger.prices import MOST_KNOWN, Prices
+from proxy.ledger.prices import MOST_KNOWN, Costs, Prices
 from proxy.policy.models import canonical, canonical_pattern, covered
-from proxy.vocabulary import Entry, Outcome, Usage
-
-AT = datetime(2026, 11, 25, tzinfo=UTC)
+from proxy.vocabulary import Usage
 
 
 def covers(pattern: str, model: str) -> bool:
@@ -21,52 +16,53 @@ def covers(pattern: str, model: str) -> bool:
     return fnmatchcase(model, pattern)
 
 
-def entry(model: str | None = "gemma3:4b", usage: Usage | None = None, gpu_seconds: float = 0.0) -> Entry:
-    usage = usage or Usage(2_000_000, 500_000)
-    return Entry("id", AT, "/api/chat", Outcome.SERVED, 200, model=model, usage=usage, gpu_seconds=gpu_seconds)
+MODEL = "gemma3:4b"
+USAGE = Usage(2_000_000, 500_000)
 
 
-def cost(entry: Entry, *patterns: str) -> float | None:
-    """The cost where each pattern has a price by its place, from 1 on, for a GPU second."""
-    models = {pattern: (0.0, 0.0, place) for place, pattern in enumerate(patterns, 1)}
-    return Prices(covers, {one: (0.0, 0.0, float(price)) for one, (_, _, price) in models.items()}).priced(entry).cost
+def cost(model: str | None, *patterns: str) -> float | None:
+    """Of a GPU second, where each pattern has a price by its place, from 1 on."""
+    return (
+        Prices(covers, {one: (0.0, 0.0, float(place)) for place, one in enumerate(patterns, 1)})
+        .of(model, USAGE, 1.0)
+        .cost
+    )
 
 
 def test_a_call_costs_its_tokens_and_its_seconds_at_the_price_of_its_model() -> None:
     prices = Prices(covers, {"gemma3:*": (0.5, 3.0, 0.25), "other": (100.0, 100.0, 100.0)})
 
-    assert 2 * 0.5 + 0.5 * 3.0 + 8 * 0.25 == prices.priced(entry(gpu_seconds=8.0)).cost
+    assert 2 * 0.5 + 0.5 * 3.0 + 8 * 0.25 == prices.of(MODEL, USAGE, 8.0).cost
 
 
-def test_where_nothing_is_known_nothing_is_frozen() -> None:
-    assert entry(gpu_seconds=8.0) == Prices(covers).priced(entry(gpu_seconds=8.0))
+def test_where_nothing_is_known_nothing_is_said() -> None:
+    assert Costs() == Prices(covers).of(MODEL, USAGE, 8.0)
 
 
 def test_what_it_would_have_cost_elsewhere_is_by_its_tokens_whatever_the_model() -> None:
-    priced = Prices(covers, reference=(2.5, 10.0)).priced(entry("anything", gpu_seconds=8.0))
+    costs = Prices(covers, reference=(2.5, 10.0)).of("anything", USAGE, 8.0)
 
-    assert (None, 2 * 2.5 + 0.5 * 10.0) == (priced.cost, priced.elsewhere)
+    assert Costs(None, 2 * 2.5 + 0.5 * 10.0) == costs
 
 
 def test_power_is_what_the_gpu_drew_in_its_seconds() -> None:
-    assert 350 * 36 / 3600 == Prices(covers, watts=350.0).priced(entry(gpu_seconds=36.0)).watt_hours
-    assert 0.0 == Prices(covers, watts=350.0).priced(entry(None)).watt_hours
+    assert 350 * 36 / 3600 == Prices(covers, watts=350.0).of(MODEL, USAGE, 36.0).watt_hours
+    assert 0.0 == Prices(covers, watts=350.0).of(None, USAGE, 0.0).watt_hours
 
 
 def test_a_call_that_came_to_nothing_costs_nothing_and_not_none() -> None:
     prices = Prices(covers, {"*": (1.0, 1.0, 1.0)}, (1.0, 1.0), 350.0)
-    priced = prices.priced(entry(usage=Usage()))
 
-    assert (0.0, 0.0, 0.0) == (priced.cost, priced.elsewhere, priced.watt_hours)
+    assert (0.0, 0.0, 0.0) == prices.of(MODEL, Usage(), 0.0)
 
 
 @pytest.mark.parametrize("model", [None, ""])
 def test_a_call_that_names_no_model_has_no_price(model: str | None) -> None:
-    assert cost(entry(model, gpu_seconds=1.0), "*") is None
+    assert cost(model, "*") is None
 
 
 def test_a_model_that_no_pattern_covers_has_no_price() -> None:
-    assert cost(entry(gpu_seconds=1.0), "llama*", "mistral") is None
+    assert cost(MODEL, "llama*", "mistral") is None
 
 
 @pytest.mark.parametrize(
@@ -81,16 +77,16 @@ def test_a_model_that_no_pattern_covers_has_no_price() -> None:
     ],
 )
 def test_the_most_specific_pattern_wins_then_the_longest_then_the_first(patterns: tuple[str, ...], best: int) -> None:
-    assert best == cost(entry(gpu_seconds=1.0), *patterns)
+    assert best == cost(MODEL, *patterns)
 
 
 def test_patterns_are_those_of_plans() -> None:
     models = {canonical_pattern(one): price for one, price in [("*", (1.0,) * 3), ("Gemma3", (2.0,) * 3)]}
     prices = Prices(lambda pattern, model: covered(canonical(model), (pattern,)), models)
 
-    assert 2.0 == prices.priced(entry("GEMMA3:latest", Usage(), 1.0)).cost
-    assert 1.0 == prices.priced(entry("gemma3:4b", Usage(), 1.0)).cost
-    assert prices.priced(entry("not a name!", Usage(), 1.0)).cost is None
+    assert 2.0 == prices.of("GEMMA3:latest", Usage(), 1.0).cost
+    assert 1.0 == prices.of("gemma3:4b", Usage(), 1.0).cost
+    assert prices.of("not a name!", Usage(), 1.0).cost is None
 
 
 COUNT = st.integers(0, 10**9)
@@ -98,16 +94,14 @@ PRICE = st.floats(0, 1e9)
 
 
 @given(COUNT, COUNT, st.floats(0, 3e8), st.tuples(PRICE, PRICE, PRICE), st.floats(0, 1e6, exclude_min=True))
-def test_whatever_is_told_a_cost_is_a_finite_number_of_json(
+def test_whatever_is_told_a_cost_is_a_finite_number(
     prompt: int, completion: int, seconds: float, price: tuple[float, float, float], watts: float
 ) -> None:
     prices = Prices(covers, {"*": price}, price[:2], watts)
-    priced = prices.priced(entry(usage=Usage(prompt, completion), gpu_seconds=seconds))
-    told = json.loads(json.dumps(facts(priced), allow_nan=False))
-
-    for name in ("cost", "elsewhere", "watt_hours"):
-        assert math.isfinite(told[name])
-        assert told[name] >= 0
+    for told in prices.of(MODEL, Usage(prompt, completion), seconds):
+        assert told is not None
+        assert math.isfinite(told)
+        assert told >= 0
 
 
 def test_a_model_is_looked_up_once_and_those_that_nobody_has_do_not_pile_up() -> None:
@@ -118,9 +112,9 @@ def test_a_model_is_looked_up_once_and_those_that_nobody_has_do_not_pile_up() ->
         return covers(pattern, model)
 
     prices = Prices(counting, {"gemma3:*": (0.5, 3.0, 0.25)})
-    costs = [prices.priced(entry(model)).cost for model in ("gemma3:4b", "other", "", "gemma3:4b", "other", "")]
+    costs = [prices.of(model, USAGE, 0.0).cost for model in ("gemma3:4b", "other", "", "gemma3:4b", "other", "")]
     for number in range(MOST_KNOWN * 2):
-        prices.priced(entry(f"m{number}"))
+        prices.of(f"m{number}", USAGE, 0.0)
 
     assert costs[:3] == costs[3:]
     assert ["gemma3:4b", "other", ""] == asked[:3]
