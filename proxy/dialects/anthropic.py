@@ -16,6 +16,7 @@ KNOWN = frozenset(
     metadata output_config logprobs top_logprobs _debug_render_only""".split()
 )
 PROMPT = ("system", "messages", "tools")
+CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
 TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -112,4 +113,12 @@ def told_in(told: dict[str, Any]) -> Told | None:
     usage = told.get("usage")
     if not isinstance(usage, dict):
         return None
-    return Told(usage.get("input_tokens"), usage.get("output_tokens"), spoke=bool(told.get("content")))
+    return Told(_prompt_in(usage), usage.get("output_tokens"), spoke=bool(told.get("content")))
+
+
+def _prompt_in(usage: dict[str, Any]) -> Any:
+    """Tokens of the whole prompt: Anthropic's ``input_tokens`` are those that no cache had to do with, if any did."""
+    fresh = usage.get("input_tokens")
+    if type(fresh) is not int or fresh < 0:
+        return fresh
+    return fresh + sum(count for name in CACHED if type(count := usage.get(name)) is int and count > 0)

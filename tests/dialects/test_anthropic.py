@@ -67,6 +67,13 @@ def delta(usage: bytes) -> bytes:
     [
         (b'{"input_tokens":11,"output_tokens":7}', Usage(11, 7)),
         (b'{"output_tokens":7}', Usage(3, 7, exact=False)),
+        (b'{"input_tokens":1,"cache_read_input_tokens":30,"output_tokens":7}', Usage(31, 7)),
+        (
+            b'{"input_tokens":1,"cache_read_input_tokens":30,"cache_creation_input_tokens":5,"output_tokens":7}',
+            Usage(36, 7),
+        ),
+        (b'{"input_tokens":11,"cache_read_input_tokens":-4,"output_tokens":7}', Usage(11, 7)),
+        (b'{"input_tokens":11,"cache_read_input_tokens":"4","output_tokens":7}', Usage(11, 7)),
         (b'{"input_tokens":-11,"output_tokens":true}', Usage(3, 0, exact=False, suspicious=True)),
         (b'{"input_tokens":"11","output_tokens":7e9}', Usage(3, 0, exact=False, suspicious=True)),
         (b'{"input_tokens":11,"output_tokens":7000000000}', Usage(11, MOST_TOKENS, exact=False, suspicious=True)),
