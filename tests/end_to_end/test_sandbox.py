@@ -54,6 +54,8 @@ class Sandbox:
             *("bwrap", "--unshare-all", "--share-net", "--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY),
             *("--new-session", "--die-with-parent"),
             *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108
+            # Where they are below /tmp they would be hidden now.
+            *("--ro-bind", str(ROOT), str(ROOT), "--ro-bind", sys.prefix, sys.prefix),
             *("--bind", str(self.state), STATE, "--chdir", STATE),
             *command,
         ]
