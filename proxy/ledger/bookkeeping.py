@@ -202,6 +202,7 @@ class Bookkeeper:
         delay, is_more = 0.0, False
         waiting: tuple[list[Entry], Part] | None = None
         while True:
+            is_last = self._closing.is_set()  # A look that began before may know nothing of the last lines.
             try:
                 if waiting is None:
                     waiting, is_more = await asyncio.to_thread(self._next)
@@ -209,7 +210,7 @@ class Bookkeeper:
                     await self._bring(*waiting)
                     waiting, delay = None, 0.0
                     self._restored()
-                elif self._closing.is_set():
+                elif is_last:
                     await self._bring_rest()
                     self.done = True
                     return

@@ -127,6 +127,7 @@ async def test_whoever_shows_a_certificate_that_is_on_record_is_its_holder() -> 
         (DIGEST.hex().upper() + "!", KEY, Why.MALFORMED),
         ("\u0661" * 64, KEY, Why.MALFORMED),
     ],
+    ids=("nobody", "an API key", "an identity", "another certificate", "nothing", "capitals and more", "other digits"),
 )
 async def test_nobody_else_is_anybody(shown: str, key: Key | None, why: Why) -> None:
     async def find(_: str) -> Holder | None:

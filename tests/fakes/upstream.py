@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
-        if (most := self._server.keeps) is not None and len(self.received) > most:
+        if (most := self._server.keeps) is not None and len(self.received) - self._seen > most:
             self._passed += len(data)
         else:
             self.received += data
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
             return
         if asked.fields.get("transfer-encoding") == "chunked" and not rest.endswith(LAST_CHUNK):
             return
-        self._seen = len(self.received)
+        self._seen, self._passed = len(self.received), 0
         if asked.fields.get("user-agent") == LOOKING:
             self._show(asked)
             return
@@ -235,7 +235,7 @@ class RecordingUpstream:
         self.installed: list[dict[str, Any]] = [{"name": name, "model": name} for name in INSTALLED]
         self.loaded: list[dict[str, Any]] = []
         self.keeps: int | None = None
-        """How much of what comes on a connection is remembered, about; None where all of it is."""
+        """How much of a request is remembered, about; None where all of it is."""
         self.at_once = False
         """It answers whoever connects, before it was asked."""
         self.deaf = False

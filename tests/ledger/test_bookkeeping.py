@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -257,6 +258,35 @@ async def test_closing_brings_all_that_is_left_in_groups(tmp_path: Path) -> None
         assert count == len(await book.last(10_000))
         assert max(book.groups) <= LARGEST_GROUP
         assert made.keeper.done
+
+
+class LateJournal(Journal):
+    """What its first reader finds is told late."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, most_bytes=10**7)
+        self.has_looked, self.may_tell = threading.Event(), threading.Event()
+
+    def read(self, mark: Mark, most: int) -> tuple[list[bytes], Mark]:
+        found = super().read(mark, most)
+        self.has_looked.set()
+        self.may_tell.wait(5)
+        return found
+
+
+async def test_what_is_written_after_a_look_and_before_the_end_is_brought_too(tmp_path: Path) -> None:
+    book, journal = Book(), LateJournal(tmp_path / "j")
+    journal.begin()
+    made = House(journal, book)
+    await asyncio.to_thread(journal.has_looked.wait, 5)
+    await made.say(entry("a"))
+    await journal.end()
+    made.keeper.close()
+    journal.may_tell.set()
+    await made.keeping
+    journal.close()
+
+    assert ([entry("a")], True) == (await book.last(10), made.keeper.done)
 
 
 async def test_a_book_that_fails_is_tried_again_and_the_copies_are_given_each_entry_once(

@@ -75,6 +75,7 @@ async def test_by_its_socket_it_is_asked_too(redis_server: RedisServer) -> None:
         ("redis://redis.invalid:6379", ""),
         ("rediss://127.0.0.1:6379?ssl_ca_certs=/nowhere.pem", "The file that ssl_ca_certs names"),
     ],
+    ids=("nobody listens", "no such name", "no such file"),
 )
 async def test_one_that_cannot_be_reached_is_told_of(url: str, why: str) -> None:
     found = await look(url)

@@ -111,9 +111,9 @@ def measured(standing: Standing, name: str, request: bytes) -> Stall:
 
 
 def answered(standing: Standing, request: bytes) -> bytes:
-    """All that is answered until the connection ends; the request must ask for that."""
+    """All that is answered until the connection ends; the request must ask for that. Raises TimeoutError."""
     told = bytearray()
-    with suppress(OSError), _connected(standing) as connection:
+    with suppress(ConnectionError), _connected(standing) as connection:
         sender = threading.Thread(target=_sent, args=(connection, request))
         sender.start()
         while piece := connection.recv(65536):
