@@ -21,8 +21,8 @@ from proxy.auth.authenticator import Authenticator
 from proxy.auth.remembered import Remembered
 from proxy.bootstrap import clocks
 from proxy.bootstrap.authenticating import doorkeepers
+from proxy.bootstrap.desks import desk_over
 from proxy.bootstrap.limiting import office_elsewhere
-from proxy.bootstrap.opening import desk_over
 from proxy.bootstrap.storage import records
 from proxy.config.settings import Settings
 from proxy.vocabulary import Call, Carrier, Credential

@@ -12,6 +12,7 @@ Whoever knows at the start that it will be needed says ``load``.
 """
 
 import asyncio
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -98,5 +99,18 @@ def without(name: str) -> Iterator[None]:
 
 def _loaded(one: _Late) -> ModuleType:
     if one._module is None:
-        one._module = importlib.import_module(one._name)
+        with _no_garbage():
+            one._module = importlib.import_module(one._name)
     return one._module
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Nothing that is being loaded is garbage, and all of it stays: to go through it is in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

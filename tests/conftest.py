@@ -16,7 +16,8 @@ import pytest
 from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import Standing
 from proxy.admin.desk import Desk
-from proxy.bootstrap.opening import Opened, desk_over
+from proxy.bootstrap.desks import desk_over
+from proxy.bootstrap.opening import Opened
 from proxy.bootstrap.opening import gate as open_over
 from proxy.bootstrap.storage import Records, records
 from proxy.config.settings import Settings

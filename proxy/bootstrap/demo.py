@@ -9,7 +9,8 @@ import platformdirs
 
 from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import DemoTeller
-from proxy.bootstrap.opening import desk_over, gate
+from proxy.bootstrap.desks import desk_over
+from proxy.bootstrap.opening import gate
 from proxy.bootstrap.signals import heeding_signals
 from proxy.bootstrap.storage import records
 from proxy.config.settings import Settings

@@ -1,17 +1,13 @@
 """Open the gate over what is kept and what counts."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import Standing
-from proxy.admin.office import LimitsOffice
-from proxy.auth import api_keys, ollama_identity
 from proxy.backends.http import HttpBackend, Patience
 from proxy.backends.upstream import OneBackend
 from proxy.bootstrap import clocks
@@ -23,7 +19,7 @@ from proxy.bootstrap.encrypting import encrypting
 from proxy.bootstrap.gathering import Gathering
 from proxy.bootstrap.limiting import Counting, counting
 from proxy.bootstrap.listening import Listening, listen
-from proxy.bootstrap.storage import Records, pepper_of
+from proxy.bootstrap.storage import Records
 from proxy.bootstrap.telling import Known, telling
 from proxy.bootstrap.tracing import TracedDoor, believing, tracing
 from proxy.bootstrap.workers import Place
@@ -37,7 +33,7 @@ from proxy.own.bounded import Bounded
 from proxy.own.doctor import OwnDoctor
 from proxy.own.key import OwnKey
 from proxy.own.usage import OwnUsage
-from proxy.policy.models import Name, canonical_pattern
+from proxy.policy.models import Name
 from proxy.policy.permit import Installed, read_tags
 from proxy.vocabulary import Backend, Plan
 from proxy.web.addresses import trusting
@@ -47,10 +43,8 @@ from proxy.web.manners import Manners
 from proxy.web.tls import Tls
 
 if TYPE_CHECKING:
-    from proxy.admin import desk
     from proxy.telemetry import metrics as figures
 else:
-    desk = late("proxy.admin.desk")
     figures = late("proxy.telemetry.metrics")
 
 
@@ -69,31 +63,6 @@ class Opened:
     """None where the gate speaks plain HTTP."""
     gathering: Gathering | None = None
     """None where there is no admin listener, or this is the only process of the gate."""
-
-
-def desk_over(kept: Records, settings: Settings, office: LimitsOffice, actor: Actor) -> "desk.Desk":
-    """What the owner can do; ``actor`` is who is told to have done it."""
-
-    def mint(key_id: str | None) -> tuple[str, str, bytes]:
-        new_id, key = api_keys.new(secrets.token_bytes, key_id)
-        return new_id, key, api_keys.digest(key, pepper_of(settings))
-
-    def read_identity(line: str) -> tuple[str, bytes]:
-        public_key = ollama_identity.public_key(line)
-        return ollama_identity.key_id_of(public_key), public_key
-
-    return desk.Desk(
-        kept.registry,
-        kept.book,
-        settings.plan_table(),
-        mint,
-        clocks.now,
-        canonical_pattern,
-        office,
-        actor,
-        read_identity,
-        settings.issuers.keys(),
-    )
 
 
 def own_routes(settings: Settings, kept: Records, counts: Counting) -> dict[str, Own]:

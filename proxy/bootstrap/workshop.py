@@ -18,10 +18,8 @@ from proxy.admin.actor import Actor, here
 from proxy.admin.cli.tools import DemoTeller, Standing
 from proxy.admin.refusals import NotDone
 from proxy.bootstrap import clocks
-from proxy.bootstrap.authenticating import explained
+from proxy.bootstrap.desks import desk_over
 from proxy.bootstrap.limiting import office_elsewhere
-from proxy.bootstrap.opening import desk_over
-from proxy.bootstrap.serving import Serving
 from proxy.bootstrap.storage import make_ready, records
 from proxy.config import files
 from proxy.config.layers import CREDENTIALS_DIRECTORY
@@ -35,13 +33,15 @@ from proxy.schema import database
 if TYPE_CHECKING:
     from proxy.admin.backup import Copied, copying
     from proxy.admin.desk import Desk
-    from proxy.bootstrap import demo
+    from proxy.bootstrap import authenticating, demo, serving
     from proxy.schema import copying as databases
     from proxy.web import openapi
 else:
     copying = late("proxy.admin.backup.copying")
     databases = late("proxy.schema.copying")
+    authenticating = late("proxy.bootstrap.authenticating")
     demo = late("proxy.bootstrap.demo")
+    serving = late("proxy.bootstrap.serving")
     openapi = late("proxy.web.openapi")
 
 
@@ -77,7 +77,7 @@ class Workshop:
             yield desk_over(kept, settings, office, self._actor())
 
     def serve(self, settings: Settings, started: Callable[[Standing], None], again: Callable[[], Loaded]) -> None:
-        Serving(settings, self._environment, self._exposed, started, again).serve()
+        serving.Serving(settings, self._environment, self._exposed, started, again).serve()
 
     async def reload(self, settings: Settings) -> reloading.Reloaded:
         return await reloading.reload(control.path_in(settings.state_dir))
@@ -107,7 +107,7 @@ class Workshop:
 
     async def explain(self, settings: Settings, token: str) -> Mapping[str, Any]:
         async with records(settings) as kept:
-            return await explained(settings, kept, token)
+            return await authenticating.explained(settings, kept, token)
 
     def openapi(self) -> Mapping[str, Any]:
         return openapi.document(__version__)

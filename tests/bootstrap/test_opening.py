@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bootstrap.opening import Opened, desk_over
+from proxy.bootstrap.desks import desk_over
+from proxy.bootstrap.opening import Opened
 from proxy.bootstrap.opening import gate as open_over
 from proxy.bootstrap.storage import Records, records
 from proxy.config.settings import Settings

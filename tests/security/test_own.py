@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.bootstrap.opening import desk_over
+from proxy.bootstrap.desks import desk_over
 from proxy.bootstrap.opening import gate as open_over
 from proxy.bootstrap.storage import records
 from proxy.config.settings import Settings
