@@ -7,6 +7,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -140,9 +141,16 @@ def later(node: ast.AST, nested: bool = False) -> Iterator[tuple[ast.Call, bool]
         yield from later(child, nested or is_function)
 
 
+@cache
+def read(source: str) -> tuple[list[tuple[ast.Import | ast.ImportFrom, bool]], list[tuple[ast.Call, bool]]]:
+    """What a file imports, at once and later: to read all of them takes seconds, and many tests ask."""
+    tree = ast.parse(source)
+    return list(statements(tree)), list(later(tree))
+
+
 def late_imports(module: Module) -> Iterator[Import]:
     """What a module has loaded later, by its name in so many letters; what is no such name is told of as ``?``."""
-    for call, nested in later(ast.parse(module.source)):
+    for call, nested in read(module.source)[1]:
         (name,) = call.args
         yield Import(module, call.lineno, str(name.value) if isinstance(name, ast.Constant) else "?", nested)
 
@@ -150,7 +158,7 @@ def late_imports(module: Module) -> Iterator[Import]:
 def imports(module: Module, known: set[str]) -> Iterator[Import]:
     """What a module imports; ``known`` tells a submodule from a mere name in ``from package import name``."""
     yield from late_imports(module)
-    for statement, nested in statements(ast.parse(module.source)):
+    for statement, nested in read(module.source)[0]:
         if isinstance(statement, ast.Import):
             targets = [alias.name for alias in statement.names]
         else:
