@@ -81,8 +81,8 @@ class Fold:
         return ended, [self.running[call] for call in news if call in self.running]
 
     def _end(self, call: str, said: Sequence[bytes], line: bytes) -> Entry | Done | None:
-        """The entry of a call which this line ends; the line's own step where nothing had been told of it; None where
-        it tells nothing.
+        """The entry of a call which this line ends; the line's own step where nothing is known of it; None where it
+        tells nothing.
         """
         if said and said[-1][:1] == b"T" and (entry := ended_as_told(said[-1], line)) is not None:
             self.running.pop(call, None)
@@ -94,7 +94,7 @@ class Fold:
             case Done() as done:
                 self._hear(said)
                 known = self.running.pop(call, None)
-                return _as_told(known.told, done) if known and known.told else done
+                return done if known is None else _as_told(known.so_far, done)
         self.torn += 1
         return None
 
@@ -216,7 +216,7 @@ class Bookkeeper:
                     return
             except Exception as error:  # noqa: BLE001  # A mistake of our own, too, must not leave the rest unwritten.
                 self._failed(error)
-                with suppress(OSError):
+                with suppress(OSError, RuntimeError):  # There may be no thread to be had.
                     await asyncio.to_thread(self._journal.sync)  # It may have to hold out for long.
                 if self._closing.is_set():
                     if self._rest_of_it:

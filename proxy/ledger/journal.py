@@ -75,6 +75,8 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._log = logging.getLogger("proxy.ledger")
         self._has_ended = False
+        self._is_over = asyncio.Event()
+        """Set once the thread has come to its end."""
 
         # Of whoever writes: the loop, or the thread while writing is handed over.
         self._file = -1
@@ -98,6 +100,8 @@ class Journal:
         self._unwritten: list[_Waiting] = []
         self._taken = 0
         """Lines of those that were given to it which are written or lost."""
+        self._has_been_heard = True
+        """Whether the loop has heard what it said last; until then the loop may be about to write by itself."""
         self._back_at = 0.0
         """When the loop may write again."""
 
@@ -114,7 +118,7 @@ class Journal:
     @property
     def full(self) -> bool:
         """Whether no other call should begin."""
-        return self.failing or self.size >= self._most_bytes or self._given - self._taken >= MOST_WAITING
+        return self.failing or self.size >= self._most_bytes or self._waits >= MOST_WAITING
 
     def begin(self) -> None:
         """Make the folder and the first segment, and start to write. Raises OSError."""
@@ -185,16 +189,28 @@ class Journal:
         self._has_ended = self._is_handed_over = True
         self._queue.put(None)
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, END_SECONDS)
-            if self._thread.is_alive():
+            with suppress(TimeoutError):  # No other thread is asked to wait for it: there may be none to be had.
+                async with asyncio.timeout(END_SECONDS):
+                    await self._is_over.wait()
+            if not self._is_over.is_set():
                 self._log.error("journal_given_up")
-                return []
+                return self._taken_back()
         for file in (self._file, self._spare):
             if file >= 0:
                 os.close(file)
         self._file = self._spare = -1
         rest, self._unwritten = [line.rstrip(b"\n") for line, _ in self._unwritten], []
         return rest
+
+    def _taken_back(self) -> list[bytes]:
+        """What a thread that the disk holds up has not written. It ends by itself, should the disk answer after all."""
+        waiting = list(self._unwritten)
+        with suppress(Empty):
+            while True:
+                task = self._queue.get_nowait()
+                waiting += [task] if isinstance(task, tuple) else []
+        self._queue.put(None)
+        return [line.rstrip(b"\n") for line, _ in waiting if line]
 
     def close(self) -> None:
         """Let go of the folder, once it has ended: whoever begins next may take it over."""
@@ -238,12 +254,18 @@ class Journal:
     @property
     def _is_bursting(self) -> bool:
         """Whether so much waits that calls which began while there was room cannot be all of it: it is lost then."""
-        return self.size >= 2 * self._most_bytes or self._given - self._taken >= 2 * MOST_WAITING
+        return self.size >= 2 * self._most_bytes or self._waits >= 2 * MOST_WAITING
+
+    @property
+    def _waits(self) -> int:
+        """Lines that wait for the thread, whether it has been given them or not."""
+        return self._given - self._taken + len(self._held or ())
 
     def _turn(self) -> Mark:
         """Go on in the spare segment; the thread shall close the last one and make another spare."""
-        self._queue.put(self._file)
+        done = self._file
         self._file, self._spare, self._end = self._spare, -1, Mark(self._end.segment + 1, 0)
+        self._queue.put(done)  # Not before: the thread would find the last spare, and make none.
         return self._end
 
     def _hand_over(self, seconds: float) -> None:
@@ -271,14 +293,18 @@ class Journal:
         If it is and there are others by now, those which come from here on are held, so that under load, too, there is
         a moment at which the thread has none.
         """
-        if self._has_ended or not self._is_handed_over:
+        if self._has_ended:
             return
+        is_back = is_quick and taken == self._given
+        if is_back:
+            self._is_handed_over = False
+        self._has_been_heard = True  # Not before: the thread would try the disk where the loop writes by then.
         if not is_quick:
             self._let_go()
-        elif taken < self._given:
+        elif not is_back:
             self._held = [] if self._held is None else self._held
+            self._queue.put((b"", None))  # It may have written the others by now, and be asleep.
         else:
-            self._is_handed_over = False
             held, self._held = self._held, None
             if held and self._put([line for line, _ in held]):
                 _done([written for _, written in held if written is not None])
@@ -306,8 +332,10 @@ class Journal:
                     self._unwritten.append(task)
             self._write()
             self._answer()
-            if self._is_handed_over:
+            if self._has_been_heard and self._is_handed_over:
+                self._has_been_heard = False
                 self._tell(self._heard, self._taken, self._is_quick())
+        self._tell(self._is_over.set)
 
     def _come(self, first: _Task) -> Iterator[_Task]:
         yield first

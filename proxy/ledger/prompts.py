@@ -131,7 +131,8 @@ class PromptLog:
             self._is_closed, writer = True, self._writer
         if writer is not None:
             self._prompts.put(None)
-            await asyncio.to_thread(writer.join, PATIENCE_SECONDS)
+            with suppress(RuntimeError):  # There is no thread to be had: it goes on writing without being waited for.
+                await asyncio.to_thread(writer.join, PATIENCE_SECONDS)
 
     def _begin(self) -> bool:
         try:

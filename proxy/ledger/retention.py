@@ -1,8 +1,10 @@
 """Forgets entries that are older than the owner wants to keep them, a few at a time."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 from proxy.errors import StorageFailed
 from proxy.ledger import Book
@@ -27,7 +29,7 @@ async def forgetting(book: Book, keep_seconds: float, now: Now, pause: Pause) ->
                 log.warning("retention_waits", extra={"newest": newest[0].at.isoformat()})
                 await pause(LOOK_SECONDS)  # Nothing new for so long: more likely the clock is wrong.
                 continue
-            while some := await book.forget(before, AT_ONCE):
+            while some := await _forgotten(book, before):
                 count += some
                 await pause(BETWEEN_SECONDS)
         except StorageFailed as error:
@@ -35,3 +37,16 @@ async def forgetting(book: Book, keep_seconds: float, now: Now, pause: Pause) ->
         if count:
             log.info("retention", extra={"forgotten": count, "before": before.isoformat()})
         await pause(LOOK_SECONDS)
+
+
+async def _forgotten(book: Book, before: datetime) -> int:
+    """How many were. Once begun it comes to its end: for as long as anybody remembers where a transaction was cut off,
+    SQLite takes nothing else, and the last lines of the ledger could not be written.
+    """
+    begun = asyncio.ensure_future(book.forget(before, AT_ONCE))
+    try:
+        return await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        with suppress(StorageFailed):
+            await begun
+        raise

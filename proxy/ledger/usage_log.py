@@ -38,6 +38,8 @@ class UsageLog:
         self._known: dict[str, frozenset[str]] = {}
         self._swept_on: date | None = None
         self._one_at_a_time = threading.Lock()
+        self._keeping: asyncio.Task[None] | None = None
+        """The group that was given to a thread last."""
         self._is_failing = False
         self._log = logging.getLogger("proxy.ledger")
         self.lost = 0
@@ -48,9 +50,24 @@ class UsageLog:
         if not entries:
             return
         try:
+            # Not in one more thread: a disk that does not answer would come to hold all that the ledger has.
+            while self._keeping is not None and not self._keeping.done():
+                await asyncio.wait([self._keeping])
+        except asyncio.CancelledError:
+            self._tell(len(entries), "the disk does not answer")
+            raise
+        self._keeping = asyncio.create_task(self._kept(entries))
+        await asyncio.shield(self._keeping)
+
+    async def _kept(self, entries: Sequence[Entry]) -> None:
+        """Goes on though nobody waits for it any more, and tells what was lost all the same."""
+        try:
             lost, error = await asyncio.to_thread(self._keep, entries)
         except RuntimeError as refused:  # There is no thread to be had.
             lost, error = len(entries), str(refused)
+        self._tell(lost, error)
+
+    def _tell(self, lost: int, error: str) -> None:
         self.lost += lost
         if lost and not self._is_failing:
             self._log.error("usage_log_failed", extra={"lost": self.lost, "error": error})

@@ -20,6 +20,7 @@ from proxy.ledger.steps import Done, Step, Told, written
 from proxy.vocabulary import Entry, Outcome, Usage
 from tests.fakes.book import FakeBook
 from tests.fakes.eventually import eventually
+from tests.fakes.threads import FewThreads
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -93,11 +94,22 @@ def test_a_line_that_tells_nothing_is_counted_and_stops_nothing() -> None:
     assert 3 == fold.torn
 
 
-def test_a_call_that_is_done_though_nothing_was_told_of_it_goes_on_no_more() -> None:
+def test_a_call_that_is_done_though_nothing_was_told_of_it_is_lost_and_goes_on_no_more() -> None:
     fold = Fold()
+    ended = replace(began("a").so_far, bytes_out=1, total_seconds=1.0)
 
-    assert ([], []) == fold.take(lines(began("a"), Done("a", 1, None, 1.0)))
+    assert ([ended], []) == fold.take(lines(began("a"), Done("a", 1, None, 1.0)))
     assert ({}, 0) == (fold.running, fold.torn)
+
+
+async def test_a_call_of_which_the_book_knows_the_beginning_goes_on_no_more_there_once_it_is_done() -> None:
+    book, fold = FakeBook(), Fold()
+    for step in (began("a"), Done("a", 1, None, 1.0)):
+        ended, going_on = fold.take(lines(step))
+        await book.write(ended, Part("j", Mark(), going_on))
+
+    assert [("a", Outcome.LOST)] == [(one.id, one.outcome) for one in await book.last(10)]
+    assert [] == (await book.begun("j"))[1]
 
 
 def test_what_was_told_before_counts_where_what_was_told_last_is_torn() -> None:
@@ -305,6 +317,15 @@ async def test_a_book_that_fails_is_tried_again_and_the_copies_are_given_each_en
     assert ["ledger_not_written", "ledger_written_again"] == [
         record.message for record in caplog.records if record.levelno >= logging.WARNING
     ]
+
+
+async def test_where_there_is_no_thread_to_be_had_it_is_tried_again(tmp_path: Path) -> None:
+    asyncio.get_running_loop().set_default_executor(FewThreads(4))
+    book = Book()
+    async with house(tmp_path / "j", book) as made:
+        await made.say(entry("a"))
+
+        assert [entry("a")] == await until(book, 1)
 
 
 async def test_closing_does_not_wait_for_a_book_that_is_gone_and_the_next_start_finds_it_all(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from proxy.ledger import Mark, journal
 from proxy.ledger.journal import Journal, left_behind, locked, read, released, remove, segments
 from tests.fakes.eventually import eventually
+from tests.fakes.threads import FewThreads
 
 
 @asynccontextmanager
@@ -194,6 +197,14 @@ def test_whoever_writes_lines_stay_in_order_and_none_is_left_out(
     assert bare(said) == read(folder, Mark(), None, 10**4)[0]
 
 
+async def test_where_there_is_no_thread_to_be_had_it_ends_all_the_same(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as kept:
+        asyncio.get_running_loop().set_default_executor(FewThreads(float("inf")))
+        kept.note(b"one\n")
+
+        assert ([], [b"one"]) == (await kept.end(), kept.read(Mark(), 10)[0])
+
+
 async def test_what_is_said_after_the_end_is_lost_and_counted(tmp_path: Path) -> None:
     async with opened(tmp_path / "j") as kept:
         kept.note(b"one\n")
@@ -246,6 +257,125 @@ async def test_a_torn_line_was_never_there(tmp_path: Path) -> None:
         file.write(b"half a li")
 
     assert (bare(lines(3)), Mark(2, 0)) == read(tmp_path / "j", Mark(), None, 10)
+
+
+class Queue(SimpleQueue[Any]):
+    """What the thread is given. Whoever is done with a segment waits until the thread has done its part of it."""
+
+    def __init__(self) -> None:
+        self.is_asked = threading.Event()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        self.is_asked.wait(5)
+        self.is_asked.clear()
+        super().put(item)
+        if isinstance(item, int):
+            self.is_asked.wait(5)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        self.is_asked.set()
+        return super().get(block, timeout)
+
+
+async def test_however_soon_the_thread_is_done_with_a_segment_there_is_a_spare_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SimpleQueue", Queue)
+    async with opened(tmp_path / "j") as kept:
+        waits = [kept.keep(line) for line in lines(400)]
+
+        assert [None] * 400 == waits
+        assert bare(lines(400)) == kept.read(Mark(), 1000)[0]
+
+
+class Held:
+    """Lets the thread write once for each time that it is told to, and tells of each try."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tries, self._may = threading.Semaphore(0), threading.Semaphore(0)
+        self._is_free, self._here, self._pwrite = False, threading.get_ident(), os.pwrite
+        monkeypatch.setattr(os, "pwrite", self.pwrite)
+
+    def pwrite(self, file: int, text: bytes, at: int) -> int:
+        if threading.get_ident() != self._here and not self._is_free:
+            self.tries.release()
+            self._may.acquire(timeout=5)
+        return self._pwrite(file, text, at)
+
+    def once(self) -> None:
+        self._may.release()
+
+    def free(self) -> None:
+        self._is_free = True
+        self._may.release(2)
+
+
+async def handed_over(folder: Path, disk: Held) -> Journal:
+    """A journal with a line that took long to write, so that its thread tries whether the disk is quick by now."""
+    times = iter((0.0, 1.0))
+    made = Journal(folder, most_bytes=10**6, again_seconds=0.001, clock=lambda: next(times, 2.0))
+    made.begin()
+    made.keep(b"slow\n")
+    await asyncio.to_thread(disk.tries.acquire, timeout=5)
+    return made
+
+
+async def test_the_thread_does_not_try_the_disk_where_the_loop_may_write_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, queue = Held(monkeypatch), Queue()
+    monkeypatch.setattr(journal, "SimpleQueue", lambda: queue)
+    made = await handed_over(tmp_path / "j", disk)
+    queue.is_asked.clear()
+    disk.once()
+    for _ in range(2):  # The loop is busy for so long that the thread goes round before it hears that it may write.
+        queue.is_asked.wait(1)
+        queue.is_asked.clear()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    waits = made.keep(b"one\n")
+    disk.free()
+    await made.end()
+    made.close()
+
+    assert (None, [b"slow", b"one"]) == (waits, made.read(Mark(), 10)[0])
+
+
+async def test_what_is_held_until_the_loop_can_write_is_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_WAITING", 20)
+    disk = Held(monkeypatch)
+    made = await handed_over(tmp_path / "j", disk)
+    made.keep(b"first\n")
+    disk.once()
+    await asyncio.to_thread(disk.tries.acquire, timeout=5)  # It was quick, and now it takes for ever.
+    for line in lines(50):
+        made.keep(line)
+    full, lost = made.full, made.lost
+    disk.free()
+
+    assert (True, 11, []) == (full, lost, await made.end())
+    assert [b"slow", b"first", *bare(lines(39))] == made.read(Mark(), 100)[0]
+    made.close()
+
+
+async def test_what_waits_for_a_disk_that_says_nothing_is_given_back_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal, "END_SECONDS", 0.01)
+    disk = Held(monkeypatch)
+    made = await handed_over(tmp_path / "j", disk)
+    made.keep(b"one\n")
+    disk.once()
+    await asyncio.to_thread(disk.tries.acquire, timeout=5)
+    made.keep(b"two\n")
+    made.note(b"three\n")
+
+    assert [b"one", b"two", b"three"] == await made.end()
+    assert ["journal_given_up"] == [record.message for record in caplog.records]
+    disk.free()
+    made.close()
 
 
 class Disk:

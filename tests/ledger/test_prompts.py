@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 import stat
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.ledger.prompts import LOGGED, PromptLog, kept_for
+from tests.fakes.threads import FewThreads
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 DAY = 86_400.0
@@ -115,6 +117,14 @@ async def test_after_the_end_nothing_is_taken_any_more(folder: Path, log: Prompt
 
     assert 1 == log.dropped
     assert set() == names(folder)
+
+
+async def test_where_there_is_no_thread_to_be_had_the_end_is_not_waited_for(log: PromptLog) -> None:
+    asyncio.get_running_loop().set_default_executor(FewThreads(float("inf")))
+    log.log("c1", NOON, "alice", DAY, "/api/chat", b"{}")
+    await log.close()
+
+    assert 0 == log.dropped
 
 
 async def test_a_file_goes_when_its_newest_line_is_too_old_and_nothing_else_does(folder: Path, tmp_path: Path) -> None:

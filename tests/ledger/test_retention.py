@@ -49,6 +49,35 @@ async def test_where_nothing_is_new_it_is_the_clock_that_is_wrong() -> None:
     assert ([ENTRY], [LOOK_SECONDS]) == (await book.last(10), pauses.asked)
 
 
+class Slow(FakeBook):
+    """Has begun to forget, and does so when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun, self.may_end = asyncio.Event(), asyncio.Event()
+        self.has_ended = False
+
+    async def forget(self, before: datetime, most: int) -> int:
+        self.has_begun.set()
+        await self.may_end.wait()
+        self.has_ended = True
+        return 0
+
+
+async def test_what_has_begun_to_be_forgotten_is_forgotten_before_the_end() -> None:
+    book = Slow()
+    going_on = asyncio.create_task(forgetting(book, 60, lambda: NOON, Pauses(1)))
+    async with asyncio.timeout(5):
+        await book.has_begun.wait()
+        going_on.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        book.may_end.set()
+        await asyncio.wait([going_on])
+
+    assert (True, True) == (book.has_ended, going_on.cancelled())
+
+
 class Failing(FakeBook):
     async def forget(self, before: datetime, most: int) -> int:
         raise StorageFailed from OSError("gone")

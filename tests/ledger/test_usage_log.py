@@ -1,9 +1,12 @@
 import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -169,6 +172,25 @@ async def test_groups_that_come_together_are_all_kept(tmp_path: Path, opened: Ca
     assert {f"{group}-{one}" for group in range(20) for one in range(20)} == set(
         ids(tmp_path / "usage/2026-03-01.jsonl")
     )
+
+
+async def test_a_disk_that_does_not_answer_holds_one_thread_and_what_is_lost_to_it_is_counted(
+    tmp_path: Path, wall: Wall, opened: Callable[[], UsageLog]
+) -> None:
+    file = tmp_path / "usage/2026-03-01.jsonl"
+    file.parent.mkdir()
+    os.mkfifo(file)  # Whoever opens it to read waits for somebody to write.
+    log = opened()
+    for group in range(50):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(log.keep([entry(str(group))]), 0.001)
+    async with asyncio.timeout(5):
+        others = await asyncio.to_thread(threading.get_ident)
+        os.close(os.open(file, os.O_WRONLY))
+        await log.keep([entry("a", NOON + timedelta(days=1))])
+
+    assert (True, 50) == (others != threading.get_ident(), log.lost)
+    assert ["a"] == ids(tmp_path / "usage/2026-03-02.jsonl")
 
 
 WRITE = """
