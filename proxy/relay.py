@@ -79,6 +79,8 @@ async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line
             words = dialect.last_words(error.code, error.message, line.call.id)
             await client.break_off(passing.last(words))
         raise
+    finally:
+        passing.leave()
 
 
 async def _done(later: Later | None) -> None:
@@ -94,6 +96,7 @@ class _Passing:
         "_ask",
         "_border",
         "_client",
+        "_due",
         "_has_counts",
         "_held",
         "_is_told",
@@ -113,6 +116,8 @@ class _Passing:
         self._border = border
         self._tail = border or b""
         self._held = b""
+        self._due: Later | None = None
+        """What the ledger is waited for with before the client hears more."""
         self._is_told = False
         self._has_counts = False
 
@@ -132,6 +137,7 @@ class _Passing:
             self._has_counts = True  # Some tell what it cost before they say that this was all.
             later = self._line.tells(self._answer.status)
         if later is not None:
+            self._due = later
             return self._show_after(later, more)
         later = self._show(more) if more else None
         self._line.told_all = meter.complete and not meter.failed
@@ -154,6 +160,11 @@ class _Passing:
             raise Truncated
         if (later := self._client.end()) is not None:
             await later
+
+    def leave(self) -> None:
+        """Nobody waits any more for what has not begun by now."""
+        if self._due is not None:
+            self._due.close()
 
     def last(self, words: bytes) -> bytes:
         """What is still to be said before breaking off.

@@ -1,9 +1,19 @@
 import asyncio
+import inspect
 import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 
-from proxy.vocabulary import Outcome, Tongue, Usage
+from proxy.dialects.table import DIALECTS
+from proxy.errors import ClientGone
+from proxy.ledger import steps
+from proxy.ledger.line import Line
+from proxy.ledger.prices import Costs
+from proxy.policy.endpoints import find
+from proxy.relay import relay
+from proxy.vocabulary import Ask, Call, Later, Outcome, Take, Tongue, Usage
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import (
     NATIVE_LINES,
@@ -369,3 +379,51 @@ async def test_a_plan_may_have_long_prompts_refused_where_ollama_can(
     assert told is json.loads(upstream.asked[0].body).get("truncate")
     assert 400 == refused.status
     assert b"Shorten it, or ask for a model that holds more." in refused.body
+
+
+class Left:
+    """An answer whose client leaves just as its last words have come, and a client and a ``Keeper`` for it."""
+
+    status = 200
+    headers: Mapping[str, str] = {"content-type": NDJSON}
+    full = False
+
+    def __init__(self) -> None:
+        self.kept: list[Later] = []
+
+    async def flow(self, take: Take) -> None:
+        if (owed := take(NATIVE_LINES[-1])) is not None:
+            owed.close()
+        raise ClientGone
+
+    def context_length(self) -> None:
+        return None
+
+    def begin(self, status: int, headers: dict[str, str]) -> None:
+        raise AssertionError(status)
+
+    def write(self, piece: bytes) -> Later | None:
+        raise AssertionError(piece)
+
+    def end(self) -> Later | None:
+        raise AssertionError
+
+    async def break_off(self, piece: bytes) -> None:
+        raise AssertionError(piece)
+
+    def note(self, step: steps.Step) -> None:
+        raise AssertionError(step)
+
+    def keep(self, step: steps.Step) -> Later:
+        self.kept.append(asyncio.sleep(0))
+        return self.kept[-1]
+
+
+async def test_who_leaves_just_as_the_ledger_is_told_leaves_nothing_that_nobody_waits_for() -> None:
+    left, endpoint = Left(), find("POST", "/api/chat")[0]
+    call = Call("c1", datetime(2026, 3, 1, tzinfo=UTC), "POST", "/api/chat")
+    line = Line(call, "", asyncio.get_running_loop().time, left, lambda *told: Costs())
+    with pytest.raises(ClientGone):
+        await relay(left, Ask(endpoint), DIALECTS[Tongue.OLLAMA], left, line, lambda name: True)
+
+    assert [inspect.CORO_CLOSED] == [inspect.getcoroutinestate(one) for one in left.kept]

@@ -119,7 +119,7 @@ class HttpBackend:
 class Opened:
     """One question to a backend, from asking it to leaving it."""
 
-    __slots__ = ("_ask", "_besides", "_context_length", "_patience", "_place", "_pool", "_upload", "_wire")
+    __slots__ = ("_ask", "_besides", "_context_length", "_is_sent", "_patience", "_place", "_pool", "_upload", "_wire")
 
     def __init__(
         self,
@@ -139,6 +139,8 @@ class Opened:
         self._upload = upload
         self._context_length = context_length
         self._wire: Wire | None = None
+        self._is_sent = upload is None
+        """Nothing of the question is still to come."""
 
     async def __aenter__(self) -> HttpAnswer:
         wire = self._wire = await self._pool.wire()
@@ -200,6 +202,7 @@ class Opened:
                     await wire.send(b"%x\r\n%b\r\n" % (len(piece), piece) if in_chunks else piece)
             if in_chunks:
                 await wire.send(b"0\r\n\r\n")
+            self._is_sent = True
         except BackendFailed:
             pass  # Whoever waits for the answer hears of that.
 
@@ -213,10 +216,11 @@ class Opened:
     async def _leave(self, wire: Wire, error: BaseException | None) -> None:
         """Keep the connection for the next call where all of a good answer came, else end it.
 
+        Where the answer came before all of the question was sent, the next one would be taken for the rest of it.
         What the backend is just saying is taken before: one that is left while it waits for somebody may never notice.
         """
         self._wire = None
-        if wire.is_over and error is None:
+        if wire.is_over and self._is_sent and error is None:
             self._pool.take_back(wire)
             return
         if isinstance(error, (ClientGone, GateStopping, asyncio.CancelledError)):

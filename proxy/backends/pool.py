@@ -99,7 +99,7 @@ class Pool:
         now = asyncio.get_running_loop().time()
         for wire in tuple(self._waiting):
             wire.look(now)
-        if self._waiting:
+        if len(self._all) > len(self._idle):  # Whoever has one may wait for the backend again at any time.
             self._watch()
 
     def _gone(self, wire: Wire) -> None:

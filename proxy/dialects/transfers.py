@@ -19,6 +19,8 @@ class TransferMeter:
 
     usage = Usage()
     counted = False
+    rewrites = True
+    """The screen may change a line too."""
 
     def __init__(self, most_bytes: int | None, *, shows_all: bool) -> None:
         self._most = most_bytes
@@ -29,10 +31,6 @@ class TransferMeter:
         self._last = b""
         self.complete = False
         self.failed = False
-
-    @property
-    def rewrites(self) -> bool:
-        return not self._shows_all
 
     @property
     def content_type(self) -> str | None:

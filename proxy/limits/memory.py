@@ -97,12 +97,14 @@ class MemoryStore:
         name = account.name
         if (asking := self._asking.get(name)) is None:
             asking = self._asking[name] = asyncio.create_task(self._ask(account, spent))
-            asking.add_done_callback(lambda _: self._asking.pop(name))
         return asking
 
     async def _ask(self, account: Account, spent: Spent) -> None:
         today = calendar(account.time_zone, self._clock().wall)
-        day, month = await spent(account, today.day), await spent(account, today.month)
+        try:
+            day, month = await spent(account, today.day), await spent(account, today.month)
+        finally:
+            del self._asking[account.name]  # Not later: who found a question that is over would ask it for ever.
         self._kept.setdefault(account.name, Kept()).hear(account.quotas, today, day, month)
 
     def _sweep(self, moment: Moment) -> None:

@@ -166,7 +166,6 @@ class Connection(web.RequestHandler):
         self._content: StreamReader | None = None
         """The body of the request that was begun last."""
         self._refusal: NotHttp | None = None
-        """Of a body."""
         self._last_word: web.StreamResponse | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._preamble_timer: asyncio.TimerHandle | None = None
@@ -207,7 +206,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Pass on what has one meaning. aiohttp calls this too, with nothing, to go on with what it holds."""
         if not data:
-            super().data_received(data)
+            self._pass(data)
             return
         if self._preamble is not None and not self._is_deaf:
             data = self._after_preamble(self._preamble + data)
@@ -226,7 +225,13 @@ class Connection(web.RequestHandler):
         elif self._head_timer is not None:
             self._stop_head_timer()
         if passed:
-            super().data_received(passed)
+            self._pass(passed)
+
+    def _pass(self, data: bytes) -> None:
+        """What goes on to aiohttp, which once it takes no other request would drop the rest of a body too."""
+        is_last, self._close = self._close, False
+        super().data_received(data)
+        self._close = self._close or is_last
 
     def pause_writing(self) -> None:
         """The client takes nothing for now."""
@@ -297,8 +302,8 @@ class Connection(web.RequestHandler):
         """A request is about to be handled, and this is its body. Whether there may be more requests after it."""
         self._begun += 1
         self._content = content
-        if self._refusal is not None:
-            self._fail_body(self._refusal)
+        if self._refusal is not None and self._begun == self._framing.heads:
+            self._say_no(self._refusal)
         return self._begun < self._manners.requests_per_connection
 
     def winds_up(self) -> None:
@@ -359,18 +364,20 @@ class Connection(web.RequestHandler):
         self._stop_head_timer()
         self._server.tally.note("not_http", refusal.why, status=refusal.status)
         if refusal.passed:
-            super().data_received(refusal.passed)
+            self._pass(refusal.passed)
+        self._refusal = refusal
+        if self._begun == self._framing.heads:
+            self._say_no(refusal)
+
+    def _say_no(self, refusal: NotHttp) -> None:
+        """Now that all has begun that was asked before, of which aiohttp's parser may have held some."""
         if refusal.is_in_body:
-            self._refusal = refusal
-            self._fail_body(refusal)
+            if self._content is not None:
+                self._content.set_exception(refusal)
             return
         self._messages.append((_ErrInfo(status=refusal.status, exc=refusal, message=""), EMPTY_PAYLOAD))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def _fail_body(self, refusal: NotHttp) -> None:
-        if self._content is not None and self._begun == self._framing.heads:
-            self._content.set_exception(refusal)
 
     def _head_is_late(self) -> None:
         self._head_timer = None

@@ -177,6 +177,8 @@ class HttpDoor:
 
     def _close(self) -> None:
         """What is written still goes out; the end of the answer never does."""
+        if self.response is not None:
+            self.response.force_close()
         transport = self._request.transport
         if transport is not None:
             transport.close()

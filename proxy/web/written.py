@@ -28,6 +28,10 @@ class Written(web.StreamResponse):
     def keep_alive(self) -> bool | None:
         return self._keeps_alive
 
+    def force_close(self) -> None:
+        """It broke off: nothing is asked on its connection any more."""
+        self._keeps_alive = False
+
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """The head is written already."""
         return None

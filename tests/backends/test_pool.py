@@ -1,6 +1,7 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,12 @@ from proxy.backends.http import HttpBackend, Patience
 from proxy.backends.place import Place
 from proxy.backends.pool import IDLE_SECONDS, MOST_IDLE, Pool
 from proxy.backends.wire import Wire
-from proxy.errors import BackendDown, BackendFailed, BackendRefused
+from proxy.errors import BackendDown, BackendFailed, BackendRefused, BackendSilent
 from proxy.policy.endpoints import ENDPOINTS
-from proxy.vocabulary import Ask, Backend
+from proxy.vocabulary import Ask, Backend, Later, Takes, Upload
 from tests.fakes.answers import WHOLE
 from tests.fakes.eventually import eventually
-from tests.fakes.upstream import ABORT, CLOSE, Asked, RecordingUpstream, Step, whole
+from tests.fakes.upstream import ABORT, CLOSE, Asked, RecordingUpstream, Step, chunk, streaming, whole
 
 GOOD = next(iter(WHOLE.values()))
 ASK = b"GET /api/version HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -29,6 +30,7 @@ async def asked(pool: Pool) -> Wire:
 
 
 ASKED = Ask(next(one for one in ENDPOINTS if one.path == "/api/version" and one.method == "GET"))
+SENT = Ask(next(one for one in ENDPOINTS if one.takes is Takes.BYTES), segment="sha256:0")
 
 
 async def answered(backend: HttpBackend) -> bytes:
@@ -207,4 +209,52 @@ async def test_a_backend_with_a_certificate_that_nobody_vouches_for_is_not_asked
     with pytest.raises(BackendFailed):
         await backend.told("/api/tags")
     assert [] == upstream.asked
+    await backend.close()
+
+
+async def test_a_silence_is_noticed_also_after_the_client_was_waited_for(upstream: RecordingUpstream) -> None:
+    has_taken = asyncio.Event()
+
+    async def later() -> None:
+        asyncio.get_running_loop().call_later(0.1, has_taken.set)  # Some looks find nobody who waits.
+        await has_taken.wait()
+
+    def take(piece: bytes) -> Later:
+        return later()
+
+    backend = HttpBackend(Backend("ollama", upstream.url), Patience(idle=0.05))
+    upstream.says(streaming("application/x-ndjson"), chunk(GOOD), asyncio.Event())
+    async with asyncio.timeout(2):
+        with pytest.raises(BackendSilent):
+            async with backend.open(ASKED, None, lambda: None) as answer:
+                await answer.flow(take)
+
+    assert has_taken.is_set()
+    await backend.close()
+
+
+@pytest.mark.parametrize("length", [1000, None])
+async def test_a_connection_on_which_an_upload_was_left_unfinished_is_not_used_again(
+    upstream: RecordingUpstream, length: int | None
+) -> None:
+    """What is asked next would be taken for the rest of it."""
+    may_answer = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"the beginning"
+        may_answer.set()
+        await asyncio.Event().wait()
+
+    backend, taken = at(upstream), list[bytes]()
+    upstream.at_once = True
+    upstream.says(may_answer, whole(GOOD))
+    async with backend.open(SENT, Upload(pieces(), length), lambda: None) as answer:
+        await answer.flow(taken.append)
+    upstream.at_once = False
+
+    assert [GOOD] == taken
+    upstream.says(whole(b"{}"))
+    async with asyncio.timeout(2):
+        assert b"{}" == await answered(backend)
+    assert 2 == len(upstream.connections)
     await backend.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from proxy.errors import StorageFailed
-from proxy.limits import Account, Claim, Cost, State
+from proxy.limits import Account, Claim, Cost, Decision, State
 from proxy.limits.bucket import UNITS
 from proxy.limits.memory import IDLE, MemoryStore
 from proxy.limits.windows import EPOCH, Window
@@ -431,6 +431,22 @@ async def test_what_was_spent_before_refuses_too() -> None:
 
     assert not (await store.reserve(claim(DAILY, tokens=6))).admitted
     assert (await store.reserve(claim(DAILY, tokens=5))).admitted
+
+
+async def test_who_wants_to_hear_of_more_while_the_ledger_has_just_answered_asks_anew() -> None:
+    records, others = Records(), list[asyncio.Task[Decision]]()
+
+    async def spent(of: Account, window: Window) -> Cost:
+        told = await records.spent(of, window)
+        if len(records.asked) == 2:  # It comes right after the answer, before anybody who has waited for that.
+            others.append(asyncio.create_task(store.reserve(claim(DAILY, tokens=10))))
+        return told
+
+    store = MemoryStore(FakeMoments(), spent)
+    await store.reserve(claim(account(tokens_per_day=1000), tokens=10))
+    decision = await others[0]
+
+    assert (True, State(0, 0, 1, 50, 70, 400)) == (decision.admitted, decision.states[0])
 
 
 async def test_the_ledger_is_not_asked_for_what_begins_anew_anyway() -> None:

@@ -210,6 +210,19 @@ async def test_a_pull_that_ollama_could_not_do_is_a_failure(
     assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
 
 
+@pytest.mark.parametrize("path", ["/api/pull", "/api/push"])
+async def test_a_failure_that_tells_its_length_is_said_again_at_its_own(
+    gate: Gate, upstream: RecordingUpstream, path: str
+) -> None:
+    upstream.says(whole(line(error="open /a/b: no")))
+    told = await gate.ask(gate.post(path, PULL % b"true"))
+
+    assert (200, False) == (told.status, told.clean)
+    assert b"error" in told.body
+    assert b"/a/b" not in told.body
+    assert Outcome.BACKEND_FAILED == (await gate.entry()).outcome
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [

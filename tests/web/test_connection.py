@@ -110,6 +110,14 @@ async def test_a_refusal_does_not_overtake_an_answer_that_is_under_way(stage: St
     assert b"" == await client.closed()
 
 
+async def test_a_refusal_overtakes_no_request_that_waits_for_its_turn(stage: Stage) -> None:
+    await stage.open()
+    client = await stage.client(GET * 100 + BAD)
+
+    assert [200] * 100 + [400] == [(await client.told()).status for _ in range(101)]
+    assert b"" == await client.closed()
+
+
 async def test_a_refusal_is_json_and_names_nothing(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     await stage.open()
     client = await stage.client(b"GET /CANARY HTTP/2.0\r\nHost: CANARY\r\n\r\n")
@@ -192,6 +200,28 @@ async def test_a_late_head_waits_for_the_answer_before_it(stage: Stage) -> None:
     go_on.set()
 
     assert b"late" == (await client.told()).body
+    assert b"" == await client.closed()
+
+
+@pytest.mark.parametrize("size", [20, 400_000])
+async def test_a_body_that_is_under_way_still_arrives_once_no_other_request_is_taken(stage: Stage, size: int) -> None:
+    has_begun, may_read = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        has_begun.set()
+        await may_read.wait()
+        return web.Response(body=b"%d" % len(await request.read()))
+
+    await stage.open(slow, max_body=1_000_000)
+    client = await stage.client(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+    await has_begun.wait()
+    sending = asyncio.create_task(client.send(b"x" * size + GET))
+    stage.server.pre_shutdown()
+    may_read.set()
+    told = await client.told()
+    await sending
+
+    assert (200, b"%d" % size) == (told.status, told.body)
     assert b"" == await client.closed()
 
 

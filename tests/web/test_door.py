@@ -6,7 +6,7 @@ import pytest
 from proxy.vocabulary import Outcome, Tongue, Usage
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, WHOLE, question, streamed
-from tests.fakes.upstream import RecordingUpstream, chunk, head, streaming, whole
+from tests.fakes.upstream import LAST_CHUNK, RecordingUpstream, chunk, head, streaming, whole
 
 BODY = json.dumps(question(stream=False)).encode()
 GOOD = whole(WHOLE[Tongue.OLLAMA])
@@ -189,6 +189,26 @@ async def test_who_reads_nothing_is_let_go(open_gate: OpenGate, upstream: Record
 
     assert (Outcome.CLIENT_STALLED, "client_stalled", 200) == (entry.outcome, entry.reason, entry.status)
     assert not entry.usage.exact
+
+
+async def test_after_an_answer_that_broke_off_nothing_is_asked_that_nobody_could_hear_of(
+    gate: Gate, upstream: RecordingUpstream
+) -> None:
+    pieces = [b'{"number":%d,"more":"%b"}\n' % (number, b"x" * 16_000) for number in range(500)]
+    upstream.says(streaming(NDJSON), *map(chunk, pieces), LAST_CHUNK)
+    client = await gate.connect(window=4096)
+    await client.send(gate.post("/api/chat", question()) * 2)
+    ended = asyncio.create_task(gate.entry())
+    for number in range(0, 500, 20):  # No further than needed, so that the end is still to be sent then.
+        if not ended.done():
+            await client.until(b'"number":%d,' % number)
+    entry = await ended
+    upstream.says(GOOD)
+    await gate.ask(gate.post("/api/chat", BODY))
+
+    assert (Outcome.TRUNCATED, 2) == (entry.outcome, len(upstream.asked))
+    assert not (await client.told()).clean
+    assert b"" == await client.closed()
 
 
 async def test_a_head_is_answered_like_a_get_without_its_body(gate: Gate, upstream: RecordingUpstream) -> None:
