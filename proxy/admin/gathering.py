@@ -36,7 +36,7 @@ def handlers(
 ) -> Mapping[str, Handler]:
     """What the gate answers, by any of its processes. ``workers`` are all of them, and ``mine`` is this one's number.
 
-    ``reload`` is what this one does; ``reloaded`` is called once it has, whatever the others did. A process that does
+    ``reload`` is what this one does; ``reloaded`` is called once it has, whatever the others do. A process that does
     not answer is left out of what is told.
     """
 
@@ -70,15 +70,13 @@ def handlers(
         done = await reload()
         if done["mistakes"]:
             return done
-        try:
-            answers = [_Answer(mine, done), *await _all(others, asked, ACT_SECONDS)]
-            _require(answers)
-            whole: Mapping[str, Any] = reloading.together([one.told for one in answers])
-            if whole["mistakes"]:
-                raise NotDone("The configuration changed while it was read: some processes took it, and some did not.")
-            return whole
-        finally:
-            reloaded()
+        reloaded()  # Before the others are asked: one that ends once it has answered is followed by one that has it.
+        answers = [_Answer(mine, done), *await _all(others, asked, ACT_SECONDS)]
+        _require(answers)
+        whole: Mapping[str, Any] = reloading.together([one.told for one in answers])
+        if whole["mistakes"]:
+            raise NotDone("The configuration changed while it was read: some processes took it, and some did not.")
+        return whole
 
     return {
         "top.look": told(watching.looks_together),

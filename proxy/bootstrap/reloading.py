@@ -27,7 +27,8 @@ class Reloading:
         again: Callable[[], Loaded],
         renew: Callable[[], None] | None = None,
     ) -> None:
-        """``plans`` is what the gate looks in at every call; ``trust`` takes whose tokens are believed from now on.
+        """``plans`` is what the gate looks in at every call; ``trust`` takes whose tokens are believed from now on, or
+        raises Misconfigured, and all stays as it was.
 
         ``renew`` takes what the files of certificates hold now; it raises Misconfigured where that is not good.
         """
@@ -44,6 +45,7 @@ class Reloading:
             trusted = issuers(told)
             if self._renew is not None:
                 self._renew()
+            self._trust(trusted)  # The last that may refuse.
         except Mistakes as error:
             self._log.error("reload_refused", extra={"mistakes": [str(mistake) for mistake in error.mistakes]})
             return Reloaded(mistakes=error.mistakes)
@@ -53,7 +55,6 @@ class Reloading:
         changed = [(path, keys.dotted(path)) for path in _changed(self._settings, told)]
         self._plans.clear()
         self._plans.update(told.plan_table())
-        self._trust(trusted)
         self._settings = self._settings.model_copy(update={name: getattr(told, name) for name in AT_ONCE})
         done = Reloaded(
             applied=tuple(name for path, name in changed if path[0] in AT_ONCE),

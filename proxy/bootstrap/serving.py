@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
@@ -17,18 +16,20 @@ import uvloop
 from proxy.admin import control, gathering, proofs, reloading, remote, watching
 from proxy.admin.cli.tools import Standing
 from proxy.admin.control import Handler, answering
+from proxy.auth.tokens import Tokens
+from proxy.bootstrap import clocks
 from proxy.bootstrap.authenticating import issuers
 from proxy.bootstrap.notifying import NOTIFY_SOCKET, Manager, notifying, watchdog_seconds
 from proxy.bootstrap.opening import Opened, gate
 from proxy.bootstrap.reloading import AT_ONCE, Reloading
 from proxy.bootstrap.sharing import Board
-from proxy.bootstrap.signals import heeding_signals
+from proxy.bootstrap.signals import heeding_hang_ups, heeding_signals
 from proxy.bootstrap.storage import make_ready, records
 from proxy.bootstrap.supervising import Supervisor
 from proxy.bootstrap.workers import Place, Unhurried, forking, heeding_orders
 from proxy.config.load import Loaded
 from proxy.config.settings import Settings
-from proxy.errors import GateError
+from proxy.errors import BackendFailed, GateError, Misconfigured
 from proxy.telemetry import logs
 
 
@@ -54,18 +55,17 @@ class Serving:
 
     async def _alone(self) -> None:
         settings = self.settings
-        with heeding_signals() as stop:  # From before the first call on: a call must not die with its line unwritten.
+        # From before the first call to after the last: a call must not die with its line unwritten.
+        with heeding_signals() as stop, heeding_hang_ups() as again:
             async with (
                 notifying(self.environment) as manager,
                 records(settings) as kept,
                 gate(settings, kept, [logs.CallLog()], stop.hastened) as opened,
             ):
                 reload = self._reloading(opened)
+                again.met_by(_by_signal(reload))
                 handlers = {**_handlers(opened), "reload": _by_command(reload)}
-                async with (
-                    _hanging_up(reload),
-                    control.Control(control.path_in(settings.state_dir), handlers).listening(),
-                ):
+                async with control.Control(control.path_in(settings.state_dir), handlers).listening():
                     self.started(opened.standing)
                     manager.ready()
                     _settle()
@@ -100,8 +100,8 @@ class Serving:
 
     def _renew(self) -> None:
         """Take what a gate that goes on would, for the workers that come. Raises GateError."""
-        told = self.again().settings
-        issuers(told)
+        told = self._read_again().settings
+        Tokens(issuers(told), _nothing_at, clock=time.monotonic, now=clocks.now)
         self.settings = self.settings.model_copy(update={name: getattr(told, name) for name in AT_ONCE})
 
     def _work(self, place: Place) -> int:
@@ -131,7 +131,7 @@ class Serving:
             ):
                 reload = self._reloading(opened)
                 by_command = _by_command(reload)
-                obedience.reloads_by(_by_signal(reload))
+                obedience.again.met_by(_by_signal(reload))
                 mine |= {**_handlers(opened), "reload": by_command}
                 if opened.gathering is not None:
                     mine |= opened.gathering.handlers()
@@ -150,7 +150,14 @@ class Serving:
 
     def _reloading(self, opened: Opened) -> Reloading:
         renew = opened.tls.again if opened.tls else None
-        return Reloading(self.settings, opened.plans, opened.who.tokens.replace, self.again, renew)
+        return Reloading(self.settings, opened.plans, opened.who.tokens.replace, self._read_again, renew)
+
+    def _read_again(self) -> Loaded:
+        """Raises GateError, also where the folder of the file is not ours to look into any more."""
+        try:
+            return self.again()
+        except OSError as error:
+            raise Misconfigured(f"The configuration cannot be read: {error.strerror}.") from error
 
     def _log_to(self, stream: TextIO) -> None:
         form = self.settings.log_format
@@ -206,15 +213,9 @@ def _by_signal(reload: Reloading) -> Callable[[], None]:
     return hang_up
 
 
-@asynccontextmanager
-async def _hanging_up(reload: Reloading) -> AsyncIterator[None]:
-    """SIGHUP is taken for the wish to read the configuration again."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, _by_signal(reload))
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+async def _nothing_at(address: str) -> bytes:
+    """For keys that are looked at where none are fetched."""
+    raise BackendFailed(f"Nothing was to be fetched from {address}.")
 
 
 @asynccontextmanager

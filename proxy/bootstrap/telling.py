@@ -152,12 +152,13 @@ async def telling(
         return
     metrics.asks(known.values)
     is_public = known.settings.admin_public
-    tasks = [asyncio.create_task(metrics.watch(asyncio.sleep, time.monotonic))]
     if gathering is None:
         door = BackDoor(known.readiness, metrics.text, only_here=not is_public)
     else:
         await gathering.keep()
         door = BackDoor(gathering.readiness, gathering.text, only_here=not is_public)
+    tasks = [asyncio.create_task(metrics.watch(asyncio.sleep, time.monotonic))]
+    if gathering is not None:
         tasks.append(asyncio.create_task(gathering.showing()))
     server = Server(door, manners)
     try:

@@ -24,7 +24,7 @@ from typing import Any
 from proxy.admin import control
 from proxy.bootstrap.listening import Sockets, bound, close, sharing
 from proxy.bootstrap.sharing import Board, Slot
-from proxy.bootstrap.signals import STOPPING, Stop
+from proxy.bootstrap.signals import STOPPING, Again, Stop
 from proxy.bootstrap.supervising import Child, Order
 from proxy.errors import Misconfigured
 
@@ -108,9 +108,9 @@ class Forks:
         return None if told is None else told.si_signo
 
     def start(self, slot: Slot, *, is_first: bool) -> Child:
-        reading, writing = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # Else it would be written twice.
+        reading, writing = os.pipe()
         try:
             pid = os.fork()
         except OSError:
@@ -212,6 +212,8 @@ def forking(
         admin = bound(admin_listen) if admin_listen is not None else ()
         kept.callback(close, admin)
         held = kept.enter_context(control.held(control.path_in(state_dir)))
+        # Whoever started us may have had it ignored: then the kernel buries workers, and nobody is told how they ended.
+        kept.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_DFL))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
         kept.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
         hands = Forks(board, work, door=door, admin=admin, held=held)
@@ -232,14 +234,7 @@ class Obedience:
 
     def __init__(self) -> None:
         self.stop = Stop()
-        self._reload: Callable[[], None] | None = None
-        self._is_to_reload = False
-
-    def reloads_by(self, reload: Callable[[], None]) -> None:
-        """From now on; what was ordered before is done now."""
-        self._reload = reload
-        if self._is_to_reload:
-            reload()
+        self.again = Again()
 
     def heed(self, text: bytes) -> None:
         """Obey what was read. Nothing means that nobody is left to order: the supervisor has gone."""
@@ -253,10 +248,8 @@ class Obedience:
                 case Order.HASTEN:
                     self.stop.asked.set()
                     self.stop.hastened.set()
-                case Order.RELOAD if self._reload is not None:
-                    self._reload()
                 case Order.RELOAD:
-                    self._is_to_reload = True
+                    self.again.wish()
 
 
 @asynccontextmanager
@@ -284,7 +277,9 @@ class Unhurried(TextIOBase):
     """Standard output for the supervisor's log, which has no thread to write it: what would have to wait is lost."""
 
     def write(self, text: str) -> int:
+        left = text.encode("utf-8", "backslashreplace")
         with suppress(OSError):
-            if select.select((), (sys.stdout,), (), 0)[1]:
-                os.write(sys.stdout.fileno(), text.encode("utf-8", "backslashreplace"))
+            while left and select.select((), (sys.stdout,), (), 0)[1]:
+                # No more than what there is room for in a pipe that takes anything at all, pipe(7).
+                left = left[os.write(sys.stdout.fileno(), left[: select.PIPE_BUF]) :]
         return len(text)

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,9 +24,11 @@ class Worker:
     told: Any = None
     fails: NotDone | None = None
     heard: list[Mapping[str, Any]] = field(default_factory=list)
+    when_asked: Callable[[], None] = lambda: None
 
     async def asked(self, asked: Mapping[str, Any], seconds: float) -> Any:
         self.heard.append(asked)
+        self.when_asked()
         if self.fails is not None:
             raise self.fails
         return self.told
@@ -101,6 +103,15 @@ async def test_all_take_a_new_configuration_once() -> None:
 
     assert (("limits", "plans.lab.models"), ("listen",), ()) == (told["applied"], told["waiting"], told["mistakes"])
     assert ([], 1, 1) == (mine.heard, len(other.heard), house.noted)
+
+
+async def test_who_follows_one_that_ends_while_others_are_still_asked_has_it_too() -> None:
+    other, noted = Worker(0, asdict(TAKEN)), list[int]()
+    house = House(other, Worker(1))
+    other.when_asked = lambda: noted.append(house.noted)
+    await house.ask("reload")
+
+    assert [1] == noted, "whoever starts workers knows of it before this one has answered, and can end"
 
 
 @pytest.mark.parametrize("refused", [Reloaded(mistakes=(MISTAKE,)), NotDone("A file is not there.")])

@@ -1,11 +1,14 @@
 import logging
 import os
+import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOBase
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,37 @@ def test_the_end_of_a_worker_is_heard(tmp_path: Path) -> None:
         assert signal.SIGCHLD == forks.wait(10.0)
 
 
+def test_a_worker_is_buried_where_whoever_started_us_had_the_ends_of_children_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with hands(tmp_path, lambda _: 7) as (board, forks):
+            child = forks.start(board.slots[0], is_first=True)
+            heard = forks.wait(10.0)
+
+            assert (signal.SIGCHLD, 7) == (heard, until(lambda: forks.ended(child), 10, "the end of a worker"))
+        assert signal.SIG_IGN == signal.getsignal(signal.SIGCHLD)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+class Gone(TextIOBase):
+    """Standard output that nobody reads any more."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hands(tmp_path, lambda _: 0) as (board, forks):
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with monkeypatch.context() as amid:
+            amid.setattr(sys, "stdout", Gone())
+            with pytest.raises(BrokenPipeError):
+                forks.start(board.slots[0], is_first=True)
+
+        assert before == len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_signals_wait_for_whoever_asks_for_them(tmp_path: Path) -> None:
     with hands(tmp_path, lambda _: 0) as (_, forks):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -145,7 +179,7 @@ def test_elsewhere_than_on_linux_there_is_one_worker(tmp_path: Path, monkeypatch
 def test_a_worker_obeys() -> None:
     obedience, reloads = Obedience(), list[str]()
     obedience.heed(Order.RELOAD.value)
-    obedience.reloads_by(lambda: reloads.append("now"))
+    obedience.again.met_by(lambda: reloads.append("now"))
 
     assert ["now"] == reloads, "it was ordered before it could be done"
 
@@ -204,3 +238,19 @@ def test_the_supervisors_log_needs_no_thread_and_waits_for_nobody(monkeypatch: p
 
         assert threads == threading.active_count()
     os.close(reading)
+
+
+def test_a_long_line_of_the_supervisors_log_waits_for_nobody_either() -> None:
+    """In a process of its own, which is not stopped by what would stop it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * select.PIPE_BUF)
+    os.read(reading, select.PIPE_BUF)
+    os.set_blocking(writing, True)
+    says = "from proxy.bootstrap.workers import Unhurried; Unhurried().write('y' * 10_000)"
+    done = subprocess.run([sys.executable, "-c", says], stdout=writing, check=False, timeout=20)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as heard:
+        assert (0, select.PIPE_BUF) == (done.returncode, heard.read().count(b"y"))

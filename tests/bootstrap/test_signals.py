@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from proxy.bootstrap.signals import STOPPING, Stop, heeding_signals
+from proxy.bootstrap.signals import STOPPING, Stop, heeding_hang_ups, heeding_signals
 
 NUMBERS = pytest.mark.parametrize("number", STOPPING)
 
@@ -47,3 +47,33 @@ async def test_afterwards_all_is_as_it_was() -> None:
         await sent(signal.SIGTERM, stop)
 
     assert before == [signal.getsignal(one) for one in STOPPING]
+
+
+async def hang_up() -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_hang_up_is_met_as_soon_as_it_can_be_and_kills_nobody_before() -> None:
+    reloads = list[str]()
+    with heeding_hang_ups() as again:
+        await hang_up()
+        again.met_by(lambda: reloads.append("now"))
+
+        assert ["now"] == reloads
+
+        await hang_up()
+
+        assert ["now", "now"] == reloads
+
+
+async def test_whoever_had_hang_ups_ignored_has_them_ignored_afterwards() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with heeding_hang_ups():
+            pass
+
+        assert signal.SIG_IGN == signal.getsignal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

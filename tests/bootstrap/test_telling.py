@@ -4,14 +4,19 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.watching import LedgerStatus
-from proxy.bootstrap.telling import readiness
-from proxy.telemetry.metrics import FIGURES
+from proxy.bootstrap.gathering import Gathering
+from proxy.bootstrap.telling import Known, readiness, telling
+from proxy.config.settings import Settings
+from proxy.telemetry.metrics import FIGURES, Metrics
+from proxy.web.manners import Manners
 from tests.conftest import Gate, OpenGate
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question, streamed
 from tests.fakes.eventually import eventually
@@ -45,6 +50,22 @@ async def figures(gate: Gate) -> Mapping[tuple[str, str], float]:
 
 async def test_without_an_address_there_is_no_admin_listener(gate: Gate) -> None:
     assert gate.standing.admin_address is None
+
+
+class Speechless:
+    """A ``Gathering`` that cannot put down what it counts."""
+
+    async def keep(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+async def test_an_admin_listener_that_cannot_be_opened_leaves_nothing_that_goes_on() -> None:
+    known, before = SimpleNamespace(settings=Settings(admin_listen=ADMIN), values=dict), asyncio.all_tasks()
+    with pytest.raises(RuntimeError, match="new thread"):
+        async with telling(cast(Known, known), Metrics(), Manners(1), cast(Gathering, Speechless())):
+            pass
+
+    assert before == asyncio.all_tasks()
 
 
 async def test_a_gate_at_work_is_ready(open_gate: OpenGate, upstream: RecordingUpstream) -> None:

@@ -204,3 +204,19 @@ async def test_a_third_signal_kills_and_the_next_gate_finds_what_the_journal_has
     assert -signal.SIGTERM == status
     assert STALLED == len(written)
     assert {"lost", "gate_failed"} >= {row["outcome"] for row in written}
+
+
+async def test_a_gate_that_drains_is_not_killed_by_a_wish_to_read_its_configuration(
+    upstream: RecordingUpstream, account: Account, tmp_path: Path
+) -> None:
+    upstream.says(streaming(NDJSON), chunk(NATIVE_LINES[0]), asyncio.Event())
+    with gate_before(upstream, tmp_path / "gate", drain_delay=FOREVER, drain_timeout=FOREVER) as gate:
+        clients, process = await streaming_clients(gate, account, 1), gate.running.process
+        process.terminate()
+        await not_ready(gate)
+        process.send_signal(signal.SIGHUP)
+        process.terminate()
+        told = await told_of(clients)
+        status = await ended(gate)
+
+    assert (0, [(200, False)]) == (status, [(one.status, one.clean) for one in told])

@@ -118,7 +118,8 @@ async def _nowhere_else(error: Exception) -> None:
 class Line:
     """The connection to one server, and those who wait for it.
 
-    One flight is in the air at a time, and what is asked meanwhile goes with the next: so commands keep their order.
+    One flight is in the air at a time, and what is asked meanwhile goes with the next: so commands keep their order,
+    but for those whose script is not known, which come after the others of their flight.
     Connecting has its own time, for a second sentinel may know what the first does not say within ours.
     """
 
@@ -270,7 +271,7 @@ class ClusterLines:
                 raise _failure(error)
         try:
             node = self._nodes.get_node_from_slot(self._client.keyslot(key))
-        except RedisClusterException as error:
+        except (RedisClusterException, LookupError) as error:  # LookupError where the place has no node at all.
             await self._lost(error)
             raise _failure(error) from error
         line = self._lines.get(node.name)

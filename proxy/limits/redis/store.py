@@ -17,7 +17,7 @@ from functools import lru_cache
 from redis.exceptions import InvalidResponse
 
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
-from proxy.limits.redis.link import Link, is_wrong_type
+from proxy.limits.redis.link import Link, Script, is_wrong_type
 from proxy.limits.redis.scripts import scripts
 from proxy.limits.verdict import fits, gpu_ms, request_burst, token_burst
 from proxy.limits.windows import calendar
@@ -76,6 +76,9 @@ class RedisStore:
         """The accounts that a call under way holds something of."""
         self._unsettled: dict[str, _Settlement] = {}
         self._settling: set[asyncio.Task[bool]] = set()
+        self._none_renewed = asyncio.Event()
+        """Set but while Redis is asked to go on with leases."""
+        self._none_renewed.set()
         self.gates = 1
         """How many gates share the limits, as far as is known."""
         self.counts: Counter[str] = Counter()
@@ -128,6 +131,16 @@ class RedisStore:
                 return word == "admitted", moment, states
         raise StoreFailed  # It has another idea of the time, each time.
 
+    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> bytes:
+        """As ``Link.run``, and once more where something had to be repaired."""
+        try:
+            return await self._link.run(script, keys, arguments)
+        except StoreFailed as error:
+            if not is_wrong_type(error):
+                raise
+        await self._repair(keys)
+        return await self._link.run(script, keys, arguments)
+
     async def _repair(self, keys: Sequence[str]) -> None:
         """Throw away what somebody else has written in our place, before which no script writes anything."""
         await self._link.run(self._scripts.repair, keys, [])
@@ -157,6 +170,7 @@ class RedisStore:
         claim, cost = settlement.claim, settlement.cost
         said: list[str | int] = [claim.id, cost.tokens, cost.gpu_ms, int(settlement.withdrawn)]
         together: tuple[Account, ...] = ()
+        await self._none_renewed.wait()
         try:
             for together in self._decided_together(claim.accounts):
                 rates = [_said(account.limits.tokens_per_minute) for account in together]
@@ -175,7 +189,7 @@ class RedisStore:
         for together in self._decided_together(accounts):
             for _ in range(TRIES):
                 terms = [_terms(account, self._now()) for account in together]
-                told = await self._link.run(self._scripts.look, list(self._keys(together)), terms)
+                told = await self._run(self._scripts.look, list(self._keys(together)), terms)
                 word, moment, states = self._heard(told, len(together))
                 if word == "seen":
                     found.update(zip(together, states, strict=True))
@@ -212,8 +226,9 @@ class RedisStore:
     async def renew(self) -> None:
         """Go on with the leases of every call under way. Raises StoreFailed.
 
-        Between looking whether a call is under way and asking nothing is awaited, so that its settlement, which comes
-        later on the same way, never meets a lease that begins again.
+        Between looking whether a call is under way and asking nothing is awaited, and its settlement waits for the
+        answer, so that it never meets a lease that begins again: on the way it would overtake a script that Redis does
+        not know yet.
         """
         leases = [(claim_id, account) for claim_id, accounts in self._held.items() for account in accounts]
         for place in {account.place for _, account in leases}:
@@ -223,7 +238,11 @@ class RedisStore:
                 if not some:
                     continue
                 keys = list(self._keys([account for _, account in some]))
-                await self._link.run(self._scripts.renew, keys, [LEASE, *(claim_id for claim_id, _ in some)])
+                self._none_renewed.clear()
+                try:
+                    await self._run(self._scripts.renew, keys, [LEASE, *(claim_id for claim_id, _ in some)])
+                finally:
+                    self._none_renewed.set()
 
     async def close(self) -> None:
         """What is being settled is settled, and what waits for it, as far as Redis answers."""

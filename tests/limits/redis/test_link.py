@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from proxy.config.redis_url import redis_address
@@ -596,6 +596,26 @@ async def test_a_place_of_a_cluster_that_has_moved_is_found_next_time(
 
     assert "MOVED" == getattr((await failure(link)).__cause__, "status_code", "")
     assert "text" == await echo(link, "text")
+
+
+async def test_a_place_that_no_node_of_a_cluster_keeps_is_a_failure(
+    open_link: OpenLink, redis_cluster: RedisNodes
+) -> None:
+    link = open_link(redis_cluster.url)
+    await works_again(link)
+    slot, owner = redis_cluster.slot("key"), redis_cluster.owner("key")
+
+    async def looked() -> bool | None:
+        """Redis says it first, and then who keeps what has been asked anew."""
+        return not isinstance((await failure(link)).__cause__, ResponseError) or None
+
+    try:
+        for node in (owner, *(node for node in redis_cluster.nodes if node is not owner)):
+            node.say("CLUSTER", "DELSLOTS", slot)
+        await eventually(looked, 10, "a failure without a question")
+    finally:
+        redis_cluster.give("key", owner)
+    await works_again(link)
 
 
 async def test_a_node_that_says_nothing_takes_only_its_own_places(

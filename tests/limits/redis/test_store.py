@@ -313,6 +313,52 @@ async def test_a_call_that_ends_while_leases_are_renewed_holds_nothing(kept: Kep
     assert [0, 0, 0] == [(await kept.state(one)).concurrent for one in accounts]
 
 
+async def test_a_settlement_does_not_overtake_a_renewal_that_redis_has_to_be_taught(
+    kept: Kept, redis_server: RedisServer
+) -> None:
+    redis, one = store(kept), account(concurrent=1)
+    redis_server.say("SCRIPT FLUSH")
+    before, _ = await kept.ask(one)
+    await kept.settle(before)
+    await kept.state(one)  # By now all scripts are known but the one that renews.
+    claim, _ = await kept.ask(one)
+    looking = asyncio.create_task(kept.state(one))
+    for _ in range(2):
+        await asyncio.sleep(0)  # It is in the air, so that what is asked now goes together.
+    renewing = asyncio.create_task(redis.renew())
+    await asyncio.sleep(0)
+    redis.settle(claim, Cost())
+    await asyncio.gather(looking, renewing)
+    await redis.catch_up()
+
+    assert 0 == (await kept.state(one)).concurrent
+
+
+@pytest.mark.parametrize("kind", ["b", "h"])
+async def test_who_only_looks_throws_away_a_key_of_another_kind_too(
+    kept: Kept, redis_server: RedisServer, kind: str
+) -> None:
+    key = account(concurrent=1, requests_per_minute=10)
+    await kept.ask(key)
+    (name,) = redis_server.say("KEYS", f"*:{kind}")
+    redis_server.say("SET", name, "not ours")
+    await store(kept).look([key])
+
+    assert 1 == store(kept).counts["keys_repaired"]
+
+
+async def test_a_lease_begins_again_where_another_kind_of_key_was_in_its_place(
+    kept: Kept, redis_server: RedisServer
+) -> None:
+    key = account(concurrent=1)
+    await kept.ask(key)
+    (name,) = redis_server.say("KEYS", "*:h")
+    redis_server.say("SET", name, "not ours")
+    await store(kept).renew()
+
+    assert (1, 1) == (store(kept).counts["keys_repaired"], (await kept.state(key)).concurrent)
+
+
 async def test_what_a_call_was_charged_lives_as_long_as_its_lease(kept: Kept, redis_server: RedisServer) -> None:
     key = account(concurrent=1)
     await kept.ask(key)
