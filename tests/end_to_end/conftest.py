@@ -85,6 +85,8 @@ def confined(gate: Gate) -> Account:
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """The folder of what runs under Node.js."""
-    node.require_node()
     cache = getattr(request.config, "cache", None)  # None where pytest was told to keep nothing.
-    return node.installed(cache.mkdir("end_to_end_js") if cache else tmp_path_factory.mktemp("js"))
+    folder = cache.mkdir("end_to_end_js") if cache else tmp_path_factory.mktemp("js")
+    with node.alone(folder):
+        node.require_node()
+        return node.installed(folder)

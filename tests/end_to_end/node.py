@@ -1,11 +1,14 @@
 """The JavaScript clients, installed outside the tree by what its lock says."""
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,14 @@ import pytest
 FILES = Path(__file__).parent / "js"
 OLDEST = 18
 NEEDED = f"The JavaScript clients need Node.js {OLDEST} or newer, with npm"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process of the tests is in this block with the same folder meanwhile."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def require_node() -> None:
