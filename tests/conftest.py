@@ -32,14 +32,6 @@ pytest_plugins = ["tests.fakes.databases", "tests.fakes.redis", "tests.fakes.red
 OWNER = Actor("owner", "the tests")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Several files may be run at once; each stays together, and so do those whose clients test_the_books.py counts."""
-    counted = {item.path for item in items if "account" in item.fixturenames and item.path.parent.name == "end_to_end"}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("clients" if item.path in counted else str(item.path)))
-
-
 class Heard:
     """A listener that keeps what it is told, in order, and can be waited for."""
 

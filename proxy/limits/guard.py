@@ -174,6 +174,10 @@ class Guard:
                 self._close()
             except StoreFailed as error:
                 self._open(error)
+            except Exception as error:  # noqa: BLE001  # A mistake of our own must not end the looking for ever.
+                failure = StoreFailed()
+                failure.__cause__ = error
+                self._open(failure)
 
 
 def share(limits: Limits, gates: int) -> Limits:

@@ -118,7 +118,7 @@ class HttpDoor:
             keeps_alive=request.keep_alive,
             is_bodiless=request.method == hdrs.METH_HEAD,
         )
-        self._unsent = self._frame.head
+        self._unsent, self._frame.head, self._said = self._frame.head, b"", {}  # A stream may go on for long.
         self.response = Written(keeps_alive=self._frame.keeps_alive)
 
     def write(self, piece: bytes) -> Later | None:

@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from tests.end_to_end import node
+from tests.end_to_end.books import compared
 from tests.end_to_end.gate import STRANGER, Account, Gate, opened
 from tests.end_to_end.processes import environment, python, running
 
@@ -52,11 +53,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def gate(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     with opened(tmp_path_factory.mktemp("gate"), engine) as gate:
         yield gate
+        compared(gate)
 
 
 @pytest.fixture(scope="module")
 def account(gate: Gate, request: pytest.FixtureRequest) -> Account:
-    """A user for this file alone; test_the_books.py compares every call of theirs with the ledger."""
+    """A user for this file alone; at the end every call of theirs is compared with the ledger."""
     account = gate.issue(Path(request.node.path).stem.removeprefix("test_"))
     gate.accounts.append(account)
     return account

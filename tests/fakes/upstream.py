@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 
 class End(enum.Enum):
@@ -114,12 +114,11 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # Of uvloop it is none by name.
         self._server.connections.append(self)
         self._server.met.set()
         if self._server.deaf:
-            transport.pause_reading()
+            self._transport.pause_reading()
         if self._server.at_once:
             self._acting = asyncio.create_task(self._act(self._server.script))
 

@@ -20,7 +20,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.kept = MemoryStore(FakeMoments())
-        self.fails = False
+        self.fails = self.fails_unforeseen = False
         self.away: set[str] = set()
         """Places that cannot be asked about, though all else can."""
         self.gates = 1
@@ -30,6 +30,8 @@ class Shared:
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
+        if self.fails_unforeseen:
+            raise LookupError("canary")
         if self.fails:
             raise StoreFailed from ConnectionRefusedError("canary")
 
@@ -241,6 +243,20 @@ async def test_a_pulse_that_fails_opens_the_circuit_before_a_call_has_to_wait() 
     keeping.cancel()
 
     assert "reserve" not in watch.shared.asked
+
+
+async def test_what_nobody_has_foreseen_does_not_end_the_looking(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch()
+    keeping = asyncio.create_task(watch.guard.keep())
+    watch.shared.fails_unforeseen = True
+    await watch.look(int(PULSE_SECONDS / LOOK_SECONDS) + 1)
+    while_away = watch.guard.degraded_seconds
+    watch.shared.fails_unforeseen = False
+    await watch.look()
+    keeping.cancel()
+
+    assert (LOOK_SECONDS, None) == (while_away, watch.guard.degraded_seconds)
+    assert "LookupError" in [record.__dict__.get("error") for record in caplog.records]
 
 
 async def test_what_waits_to_be_settled_is_settled_when_redis_is_back() -> None:
