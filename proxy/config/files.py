@@ -17,9 +17,15 @@ MOUNTS = ("/run/secrets", "/var/run/secrets")
 """Where Docker and Kubernetes put theirs."""
 
 
-def find(
-    named: Path | None, environment: Mapping[str, str], is_file: Callable[[Path], bool] = Path.is_file
-) -> Path | None:
+def is_file(path: Path) -> bool:
+    """False too for one in a folder that is closed to us, as root's own is for ``sudo -u``."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
+
+
+def find(named: Path | None, environment: Mapping[str, str], is_file: Callable[[Path], bool] = is_file) -> Path | None:
     """The file to read: ``--config``, ``LLAMAGATE_CONFIG``, one here, the user's own, or none at all.
 
     Raises ``Mistakes`` where one was named that is not there.

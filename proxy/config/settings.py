@@ -407,9 +407,10 @@ class Settings(BaseModel):
     def readable(self) -> bool:
         """Whether keys and prompts come from other machines as anybody on the way could read them.
 
-        Behind a proxy that is trusted, TLS is the proxy's to speak.
+        Behind a proxy that is trusted, TLS is the proxy's to speak. One on this machine needs no public address.
         """
-        return self.public and self.tls.certificate is None and not self.trusted_proxies
+        has_proxy_elsewhere = any(not proxy.is_loopback for proxy in self.trusted_networks)
+        return self.public and self.tls.certificate is None and not has_proxy_elsewhere
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:

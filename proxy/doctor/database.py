@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.doctor.findings import Finding, critical, info, ok, warning
+from proxy.doctor.findings import AS_THE_GATE, Finding, critical, info, ok, warning
 
 OLDEST_POSTGRESQL = 14
 """Older ones get no fixes any more."""
@@ -17,6 +17,8 @@ class Database:
     """``SQLite`` or ``PostgreSQL``."""
     is_there: bool = True
     """False for a file that the gate will make when it starts first."""
+    is_hidden: bool = False
+    """Whether it is a file in a folder that is closed to whoever looks."""
     failure: str | None = None
     """Why it cannot be asked."""
     version: int | None = None
@@ -31,6 +33,14 @@ class Database:
 
 def findings(database: Database, newest: str, *, has_issuers: bool) -> Iterator[Finding]:
     """``newest`` is the schema of this version, and ``has_issuers`` whether anybody may come in without a key."""
+    if database.is_hidden:
+        yield info(
+            "database.reachable",
+            "Whether there is a database cannot be told: its folder is closed to you.",
+            "Only the user that the gate runs as may look into it, and root.",
+            AS_THE_GATE,
+        )
+        return
     if not database.is_there:
         yield info(
             "database.reachable",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from shlex import quote
 
-from proxy.doctor.findings import Finding, critical, info, ok, warning
+from proxy.doctor.findings import AS_THE_GATE, Finding, critical, info, ok, warning
 
 OTHERS_READ = 0o044
 OTHERS_WRITE = 0o022
@@ -71,7 +71,7 @@ def _of(file: File) -> Finding | None:
             "file.unreadable",
             f"{file.path} ({file.kind}) cannot be looked at: {file.failure}.",
             "Whether it is safe cannot be told.",
-            f"sudo -u llamagate llamagate doctor, or as whoever owns {quote(file.path)}",
+            f"{AS_THE_GATE}, or as whoever owns {quote(file.path)}",
         )
     if file.mode is None or file.is_given:
         return None

@@ -4,6 +4,9 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+AS_THE_GATE = "sudo -u llamagate /opt/llamagate/bin/llamagate doctor --config /etc/llamagate/llamagate.toml"
+"""Where docs/quickstart.md puts both. Without the file that user would look into another state directory."""
+
 
 class Severity(enum.StrEnum):
     """From good to bad."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from proxy.doctor.findings import Finding, critical, info, ok, warning
+from proxy.doctor.findings import AS_THE_GATE, Finding, critical, info, ok, warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _running(gate: Gate) -> Iterator[Finding]:
             "gate.running",
             f"Whether the gate runs cannot be told: {gate.failure}",
             "Only the user that it runs as may ask it, and root.",
-            "sudo -u llamagate llamagate doctor",
+            f"{AS_THE_GATE}, or as root with the same --config",
         )
     else:
         yield warning(

@@ -11,7 +11,10 @@ _ENVIRONMENT = "systemctl edit ollama, with [Service] and Environment={} in it, 
 _MAKE_LOOPBACK = (
     f"{_ENVIRONMENT.format(LOOPBACK)}; in containers publish no port of Ollama (no ports: in the compose file)"
 )
-_UPDATE = "curl -fsSL https://ollama.com/install.sh | sh, or docker compose pull ollama && docker compose up -d"
+_UPDATE = (
+    "curl -fsSL https://ollama.com/install.sh | sh, or with compose OLLAMA_IMAGE=ollama/ollama:VERSION in .env and "
+    "docker compose up -d"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,9 @@ def _guarding(redis: Redis) -> Iterator[Finding]:
             "redis.password",
             f"The Redis at {redis.name} answers whoever has no password.",
             "Whoever reaches it can take every limit away, or use up everybody's.",
-            _SETS.format("requirepass PASSWORD", "requirepass PASSWORD")
-            + ' (openssl rand -hex 32), and redis_url = "redis://:PASSWORD@HOST:6379/0"',
+            # Not by CONFIG SET: redis-cli has no right to CONFIG REWRITE from then on, and a restart forgets it.
+            '"requirepass PASSWORD" in redis.conf (openssl rand -hex 32), systemctl restart redis-server, and '
+            'redis_url = "redis://:PASSWORD@HOST:6379/0"',
         )
     if not redis.is_local and not redis.has_tls:
         yield warning(

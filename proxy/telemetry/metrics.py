@@ -7,6 +7,8 @@ words of ours, an issuer is a name of the owner's.
 """
 
 import asyncio
+import sys
+import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -185,7 +187,7 @@ class Metrics:
         self._sums = _Sums()
         self._counted = _Counted()
         registry.register(self._counted)
-        ProcessCollector(registry=registry)
+        OfProcess(registry=registry)
         self._look: Callable[[], Values] = dict
         self._figures = _Figures()
         registry.register(self._figures)
@@ -341,6 +343,20 @@ class _Told(Collector):
             for (name, labels), value in family.values.items():
                 metric.add_sample(name, dict(labels), value)
             yield metric
+
+
+class OfProcess(ProcessCollector):
+    """What the process is, also where ``/proc`` shows nothing but processes, as by the unit's ``ProcSubset=pid``."""
+
+    def _boot_time(self) -> float | None:
+        try:
+            told: float | None = super()._boot_time()  # type: ignore[no-untyped-call]
+        except OSError:
+            # Without it the library tells nothing at all, not even the open files that an alert looks at.
+            if sys.platform != "linux":
+                raise
+            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return told
 
 
 class _Counted(Collector):

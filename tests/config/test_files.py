@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def test_a_file_here_goes_before_the_users_own() -> None:
 
 def test_no_file_at_all_is_no_mistake() -> None:
     assert None is find(None, {"LLAMAGATE_CONFIG": ""}, lambda _: False)
+
+
+def test_a_file_in_a_folder_that_is_closed_to_us_is_none_of_ours() -> None:
+    """As for ``sudo -u llamagate llamagate doctor``, typed in root's own folder."""
+
+    class Closed(type(Path())):  # type: ignore[misc]
+        def stat(self, **_: object) -> os.stat_result:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    assert not files.is_file(Closed("llamagate.toml"))
 
 
 def test_a_named_file_that_is_missing_is_a_mistake() -> None:

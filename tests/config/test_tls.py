@@ -77,6 +77,7 @@ def test_what_is_no_path_is_a_mistake(path: str) -> None:
         ("[::]:1", "", True),
         ("192.0.2.1:1", "", True),
         ("0.0.0.0:1", 'trusted_proxies = ["10.0.0.1"]', False),
+        ("0.0.0.0:1", 'trusted_proxies = ["127.0.0.1", "::1"]', True),
         ("0.0.0.0:1", f"[tls]\n{PAIR}", False),
     ],
 )

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,15 @@ from redis.exceptions import ConnectionError as NotYet
 from proxy import __version__
 from proxy.config import keys
 from proxy.config.load import load
+from proxy.config.redis_url import redis_address
 from proxy.config.settings import Settings
+from proxy.doctor.looking import redis as looking
+from proxy.doctor.redis import findings
 from proxy.policy.models import canonical_pattern
 from tests.conftest import OpenGate
 from tests.deploy.compose import MAIN, OVERRIDES, ROOT, Missing, filled, networks_of, project, variables_in
 from tests.deploy.dockerfile import stages
+from tests.doctor.shown import shown
 from tests.end_to_end.processes import until
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question
 from tests.fakes.redis import free_port, program
@@ -120,6 +125,13 @@ def test_what_holds_records_has_no_way_out_and_only_the_gate_beside_it() -> None
     assert {"model", "store", "graphs", "proxied", "watched"} == {
         name for name, one in whole["networks"].items() if one.get("internal")
     }
+
+
+def test_postgresql_is_healthy_once_it_is_asked_as_the_gate_asks_and_not_while_it_makes_its_database() -> None:
+    """Its image makes the database with a server that listens on its socket alone, and stops that one again."""
+    command = everything()["services"]["postgres"]["healthcheck"]["test"]
+
+    assert "--host=127.0.0.1" in command
 
 
 def test_whom_the_gate_believes_is_caddy_and_nobody_else_can_be_at_its_address() -> None:
@@ -338,6 +350,8 @@ async def test_the_gate_counts_in_the_redis_of_the_compose_file_and_nobody_else_
             stranger.keys()
         with pytest.raises(AuthenticationError), Redis(port=port, username="gate", password="guessed") as guessing:
             guessing.ping()
+        address = redis_address(f"redis://gate:{PASSWORD}@127.0.0.1:{port}/0")
+        looked, _ = await looking.look(address, now=lambda: datetime.now(UTC))
         with Redis(port=port, username="gate", password=PASSWORD) as own:
             kept = own.info("persistence")
             with pytest.raises(NoPermissionError):
@@ -346,6 +360,7 @@ async def test_the_gate_counts_in_the_redis_of_the_compose_file_and_nobody_else_
     assert 200 == told.status
     assert ("Redis", None) == (status.store, status.degraded_since)
     assert 1 == kept["aof_enabled"]
+    assert {"ok"} == {*shown(findings(looked)).values()}
     assert [] == [path for path in folder.rglob("*.rdb") if not path.parent.name.startswith("appendonly")]
 
 

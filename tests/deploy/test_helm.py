@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -177,7 +178,7 @@ def test_every_mount_has_its_volume_and_what_is_told_is_read_only(values: Values
 
     assert volumes == mounts.keys()
     assert {"config", "secret"} == {name for name, mount in mounts.items() if mount.get("readOnly")}
-    assert str(settings(values).state_dir) == mounts["state"]["mountPath"]
+    assert mounts["state"]["mountPath"] == str(settings(values).state_dir.parent)
 
 
 @BOTH
@@ -240,6 +241,16 @@ def test_the_monitor_finds_the_metrics_of_every_gate() -> None:
     assert not monitor["spec"]["selector"]["matchLabels"].items() <= of("Service", MOST)["metadata"]["labels"].items()
     assert [endpoint["port"]] == [port["name"] for port in service["spec"]["ports"]]
     assert (METRICS, "None") == (endpoint["path"], service["spec"]["clusterIP"])
+
+
+def test_the_alerts_know_a_gate_by_its_job_whatever_it_is_called() -> None:
+    values = merged(MOST, {"fullnameOverride": "door"})
+    (endpoint,) = of("ServiceMonitor", values, "door")["spec"]["endpoints"]
+    (job,) = (rule["replacement"] for rule in endpoint["relabelings"] if rule["targetLabel"] == "job")
+    known = re.findall(r'job=~"([^"]+)"', (ROOT / "deploy/prometheus/alerts.yml").read_text())
+
+    assert known
+    assert [] == [pattern for pattern in known if not re.fullmatch(pattern, job)]
 
 
 def test_a_balancer_is_told_not_to_hide_who_asks() -> None:

@@ -19,6 +19,7 @@ def test_of_a_good_one_nothing_bad_is_told() -> None:
     ("facts", "id", "severity"),
     [
         ({"is_there": False}, "database.reachable", "info"),
+        ({"is_hidden": True}, "database.reachable", "info"),
         ({"failure": "nobody listens there"}, "database.reachable", "critical"),
         ({"kind": "SQLite", "failure": "SQLite says SQLITE_CANTOPEN"}, "database.reachable", "critical"),
         ({"version": 13}, "database.version", "warning"),

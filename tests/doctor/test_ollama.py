@@ -28,6 +28,15 @@ def test_of_a_good_one_nothing_bad_is_told() -> None:
     } == shown(findings(GOOD, wants_cloud=False))
 
 
+def test_the_cure_for_an_old_one_names_another_image_since_ours_is_pinned() -> None:
+    (told,) = (
+        one for one in findings(replace(GOOD, version="0.17.0"), wants_cloud=False) if one.id == "ollama.version"
+    )
+
+    assert "OLLAMA_IMAGE=ollama/ollama:" in told.cure
+    assert "compose pull" not in told.cure
+
+
 @pytest.mark.parametrize(
     ("facts", "id", "severity"),
     [

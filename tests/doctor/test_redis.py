@@ -53,6 +53,14 @@ def test_over_a_network_with_tls_nothing_is_missing() -> None:
     assert "redis.tls" not in shown(findings(replace(GOOD, is_local=False, has_tls=True)))
 
 
+def test_the_cure_for_a_missing_password_is_one_that_a_restart_does_not_forget() -> None:
+    """After CONFIG SET requirepass the next redis-cli is nobody, and may not say CONFIG REWRITE."""
+    (told,) = (one for one in findings(replace(GOOD, asks_for_password=False)) if one.id == "redis.password")
+
+    assert '"requirepass PASSWORD" in redis.conf' in told.cure
+    assert "CONFIG" not in told.cure
+
+
 def test_that_there_is_none_is_good_to_know() -> None:
     assert {"redis.reachable": "info"} == shown([none(workers=1)])
     assert none(workers=1).why != none(workers=2).why

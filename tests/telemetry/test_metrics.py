@@ -1,12 +1,14 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.errors import Why
@@ -15,6 +17,7 @@ from proxy.telemetry.metrics import (
     LOOK_SECONDS,
     Family,
     Metrics,
+    OfProcess,
     as_told,
     growing,
     heard,
@@ -271,6 +274,20 @@ async def test_of_a_process_that_has_gone_only_what_grows_is_true() -> None:
 def test_what_makes_no_sense_is_no_figures(told: object) -> None:
     with pytest.raises(ValueError, match=r"."):
         heard(told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_what_the_process_has_open_is_told_where_proc_shows_processes_alone(tmp_path: Path) -> None:
+    """As under the unit's ProcSubset=pid, which leaves no /proc/stat."""
+    (tmp_path / "self").symlink_to("/proc/self")
+    usual, least = CollectorRegistry(), CollectorRegistry()
+    OfProcess(registry=usual)
+    OfProcess(proc=str(tmp_path), registry=least)
+    began = "process_start_time_seconds"
+
+    assert {one.name for one in usual.collect()} == {one.name for one in least.collect()}
+    assert (least.get_sample_value("process_open_fds") or 0) > 0
+    assert pytest.approx(usual.get_sample_value(began), abs=2) == least.get_sample_value(began)
 
 
 def test_the_names_are_as_prometheus_has_them() -> None:

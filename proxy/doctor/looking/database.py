@@ -25,7 +25,12 @@ async def look(url: str, *, now: Now, patience: float = PATIENCE_SECONDS) -> tup
     """``url`` with its driver. Also how the clock of another server stands, where it tells."""
     file = database.file_of(url)
     found = Database("PostgreSQL" if file is None else "SQLite", is_local=file is not None or is_local(url))
-    if file is not None and not await asyncio.to_thread(Path(file).exists):
+    try:
+        if file is not None:
+            await asyncio.to_thread(Path(file).stat)
+    except PermissionError:
+        return replace(found, is_hidden=True), None
+    except OSError:
         return replace(found, is_there=False), None
     engine = database.engine(url)
 

@@ -54,9 +54,8 @@ def descriptors(connections: int | None) -> Descriptors:
 
 def disk(folder: Path, spool: int) -> Disk:
     """Of the folder, or of the nearest one around it that is there."""
-    there = next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))
-    try:
-        told = os.statvfs(there)
-    except OSError:
-        return Disk(str(folder), None, spool)
-    return Disk(str(folder), told.f_bavail * told.f_frsize, spool, bool(told.f_flag & os.ST_RDONLY))
+    for there in (folder, *folder.parents):
+        with suppress(OSError):  # It is not there, or stands in a folder that is closed to us.
+            told = os.statvfs(there)
+            return Disk(str(folder), told.f_bavail * told.f_frsize, spool, bool(told.f_flag & os.ST_RDONLY))
+    return Disk(str(folder), None, spool)

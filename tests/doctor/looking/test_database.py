@@ -1,3 +1,4 @@
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from proxy.bootstrap.storage import Records
 from proxy.doctor import clocks
 from proxy.doctor.database import Database, findings
 from proxy.doctor.looking import database as looking
+from proxy.doctor.looking import machine
 from proxy.ledger.sql import SqlBook
 from proxy.schema import NEWEST
 from tests.doctor.shown import shown
@@ -45,6 +47,21 @@ async def test_a_good_one_is_found_good(kind: str, new_engine: NewEngine) -> Non
 
     assert {"database.reachable": "ok", "database.schema": "ok", "gate.keys": "ok"} == told(found)
     assert (1, NEWEST) == (found.live_keys, found.revision)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into everything")
+async def test_one_in_a_folder_that_is_closed_to_us_is_no_reason_to_fail(tmp_path: Path) -> None:
+    (closed := tmp_path / "state").mkdir()
+    (closed / "llamagate.db").touch()
+    closed.chmod(0)
+    try:
+        found = await look(f"sqlite+aiosqlite:///{closed}/llamagate.db")
+        disk = machine.disk(closed / "deeper", 100)
+    finally:
+        closed.chmod(0o700)
+
+    assert {"database.reachable": "info"} == told(found)
+    assert (disk.free or 0) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -38,6 +38,15 @@ async def test_one_without_a_password_and_without_a_file_is_told_of(redis_server
     } == shown(findings(await look(redis_server.url)))
 
 
+async def test_one_that_lets_everybody_say_ping_and_no_more_asks_for_a_password(new_redis: NewRedis) -> None:
+    server = new_redis(
+        "appendonly yes", "user default on nopass resetkeys -@all +ping", f"user gate on >{PASSWORD} ~* +@all"
+    )
+    found = await look(server.url.replace("redis://", f"redis://gate:{PASSWORD}@"))
+
+    assert "ok" == shown(findings(found))["redis.password"]
+
+
 async def test_one_that_forgets_when_it_is_full_is_told_of(new_redis: NewRedis) -> None:
     server = new_redis("maxmemory 100mb", "maxmemory-policy allkeys-lru")
 
