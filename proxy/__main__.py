@@ -18,12 +18,10 @@ def main() -> None:
     os.umask(0o077)  # Whatever is written from here on is nobody else's to read.
     # Plugins of whatever packages are there have no part in our settings; to look for them, pydantic opens every one.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    gc.disable()  # Nothing that is being loaded is garbage, and all of it stays: to go through it is in vain.
     parts_of("aiohttp")  # Its client takes as long to load as all else of it.
     parts_of("sqlalchemy.ext.asyncio")  # Its sessions bring the whole ORM.
     cli, tools = app.cli(), workshop.Workshop(os.environ)
-    gc.freeze()
-    gc.enable()
+    gc.freeze()  # All that is loaded by now stays.
     cli(obj=tools)
 
 

@@ -1,6 +1,6 @@
 """On which accounts a call is counted. Nothing in this module does I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from proxy.limits import Account
 from proxy.vocabulary import Allowance, Caller, Level
@@ -27,6 +27,12 @@ def every(caller: Caller) -> tuple[Account, ...]:
             _known.clear()
         known = _known[caller.key_id] = caller, tuple(_account(one, caller) for one in caller.allowances)
     return known[1]
+
+
+def most_at_once(accounts: Sequence[Account]) -> int | None:
+    """The most tokens that one call on all of them can ever ask for; None where there is no limit."""
+    bounds = [account.most_at_once for account in accounts]
+    return min([bound for bound in bounds if bound is not None], default=None)
 
 
 def _subject(level: Level, caller: Caller) -> str:

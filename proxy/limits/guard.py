@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from proxy.late import late
 from proxy.limits import Account, Claim, Cost, Decision, Moment, State, StoreFailed
+from proxy.limits.accounts import most_at_once
 from proxy.limits.memory import MemoryStore
 from proxy.vocabulary import Clock, Limits
 
@@ -113,10 +114,10 @@ class Guard:
 
     def _mine(self, claim: Claim) -> Claim:
         """The claim on this gate's share. One that is larger than a share can be takes all of it, and owes the rest."""
-        accounts = self._share(claim.accounts)
-        bounds = (account.most_at_once for account in accounts)
-        most = min((bound for bound in bounds if bound is not None), default=claim.most_tokens)
-        return replace(claim, accounts=accounts, most_tokens=min(claim.most_tokens, most))
+        mine = self._share(claim.accounts)
+        most = most_at_once(mine)
+        tokens = claim.most_tokens if most is None else min(claim.most_tokens, most)
+        return replace(claim, accounts=mine, most_tokens=tokens)
 
     def _share(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The same accounts with this gate's share of their limits."""

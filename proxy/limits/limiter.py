@@ -179,8 +179,7 @@ class _Admitting:
 
 def _must_fit(claim: Claim, ask: Ask) -> None:
     """Raises NeverFits where no waiting could help."""
-    bounds = [account.most_at_once for account in claim.accounts]
-    bound = min([one for one in bounds if one is not None], default=None)
+    bound = accounts.most_at_once(claim.accounts)
     if bound is None or claim.most_tokens <= bound:
         return
     prompt = ask.prompt_most

@@ -341,15 +341,21 @@ async def test_the_thread_does_not_try_the_disk_where_the_loop_may_write_by_then
     assert (None, [b"slow", b"one"]) == (waits, made.read(Mark(), 10)[0])
 
 
+async def held_up(folder: Path, disk: Held, line: bytes) -> Journal:
+    """One whose thread has found the disk quick, and now waits for it with this line for ever."""
+    made = await handed_over(folder, disk)
+    made.keep(line)
+    disk.once()
+    await asyncio.to_thread(disk.tries.acquire, timeout=5)
+    return made
+
+
 async def test_what_is_held_until_the_loop_can_write_is_bounded_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "MOST_WAITING", 20)
     disk = Held(monkeypatch)
-    made = await handed_over(tmp_path / "j", disk)
-    made.keep(b"first\n")
-    disk.once()
-    await asyncio.to_thread(disk.tries.acquire, timeout=5)  # It was quick, and now it takes for ever.
+    made = await held_up(tmp_path / "j", disk, b"first\n")
     for line in lines(50):
         made.keep(line)
     full, lost = made.full, made.lost
@@ -365,10 +371,7 @@ async def test_what_waits_for_a_disk_that_says_nothing_is_given_back_at_the_end(
 ) -> None:
     monkeypatch.setattr(journal, "END_SECONDS", 0.01)
     disk = Held(monkeypatch)
-    made = await handed_over(tmp_path / "j", disk)
-    made.keep(b"one\n")
-    disk.once()
-    await asyncio.to_thread(disk.tries.acquire, timeout=5)
+    made = await held_up(tmp_path / "j", disk, b"one\n")
     made.keep(b"two\n")
     made.note(b"three\n")
 
