@@ -10,6 +10,7 @@ from functools import lru_cache
 
 LONGEST = 512
 DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG = "registry.ollama.ai", "library", "latest"
+CLOUD = ":cloud"
 
 # Go's unicode.IsSpace, which differs from Python's str.strip() at U+001C to U+001F.
 SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -70,7 +71,7 @@ def _shortest(host: str, namespace: str, model: str, tag: str, *, cloud: bool) -
     prefix = f"{host}/{namespace}/"
     if host.lower() == DEFAULT_HOST:
         prefix = "" if namespace.lower() == DEFAULT_NAMESPACE else f"{namespace}/"
-    return f"{prefix}{model}:{tag}{':cloud' if cloud else ''}"
+    return f"{prefix}{model}:{tag}{CLOUD if cloud else ''}"
 
 
 def _without_source(text: str) -> tuple[str, bool]:
@@ -96,16 +97,19 @@ def canonical_pattern(text: str) -> str:
     """A pattern in the one form in which it is compared: ``host/namespace/model:tag`` with ``*`` in any part.
 
     ``*`` alone is every model; ``llama3.2`` is ``llama3.2:latest`` as it is for Ollama; ``llama3.2:*`` every tag;
-    ``hf.co/*`` everything from there. Raises ValueError with what is wrong.
+    ``hf.co/*`` everything from there. Whoever writes ``gpt-oss:120b-cloud`` or ``gpt-oss:120b:cloud``, as lists say it,
+    means what Ollama would answer on ollama.com and nothing else; in the one form ``:cloud`` stands at the end of it.
+    Raises ValueError with what is wrong.
     """
     text = text.strip(SPACE).lower()
     if text == "*":
         return "*/*/*:*"
     if not re.fullmatch(r"[a-z0-9_.:/*-]+", text):
         raise ValueError(f"{text!r} is not a model name in which * stands for any characters")
-    path, tag = text, DEFAULT_TAG
-    if text.rfind(":") > text.rfind("/"):
-        path, _, tag = text.rpartition(":")
+    rest, cloud = _without_source(text)
+    path, tag = rest, DEFAULT_TAG
+    if rest.rfind(":") > rest.rfind("/"):
+        path, _, tag = rest.rpartition(":")
     elif path.endswith("*"):
         tag = "*"  # Whoever wrote `llama3*` or `hf.co/*` did not mean only `latest`.
     parts = path.split("/")
@@ -114,7 +118,7 @@ def canonical_pattern(text: str) -> str:
     if len(parts) > 3 or not all(parts) or not tag:
         raise ValueError(f"{text!r} is not of the form [host/][namespace/]model[:tag]")
     host, namespace, model = [DEFAULT_HOST, DEFAULT_NAMESPACE][: 3 - len(parts)] + parts
-    return f"{host}/{namespace}/{model}:{tag}"
+    return f"{host}/{namespace}/{model}:{tag}{CLOUD if cloud else ''}"
 
 
 def both(plan: tuple[str, ...], key: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -138,27 +142,34 @@ def shortest(pattern: str) -> str:
     whole = canonical_pattern(pattern)
     if whole == canonical_pattern("*"):
         return "*"
-    path, _, tag = whole.rpartition(":")
+    path, _, tag = whole.removesuffix(CLOUD).rpartition(":")
     host, namespace, model = path.split("/")
-    short = _shortest(host, namespace, model, tag, cloud=False)
+    short = _shortest(host, namespace, model, tag, cloud=whole.endswith(CLOUD))
     return short if canonical_pattern(short) == whole else whole
 
 
 def _holds(wider: str, pattern: str) -> bool:
     """Whether it covers every name that the pattern does: what stands for anything must itself be covered so."""
-    return bool(_matcher(wider).fullmatch(pattern))
+    return _matches(wider, pattern.removesuffix(CLOUD), cloud=pattern.endswith(CLOUD))
 
 
 def covered(name: Name, patterns: tuple[str, ...]) -> bool:
     """Whether one of the patterns, in any spelling, covers this name."""
     whole = f"{name.host}/{name.namespace}/{name.model}:{name.tag}"
-    return any(_matcher(pattern).fullmatch(whole) for pattern in patterns)
+    return any(_matches(pattern, whole, cloud=name.cloud) for pattern in patterns)
+
+
+def _matches(pattern: str, whole: str, *, cloud: bool) -> bool:
+    expression, is_of_cloud = _matcher(pattern)
+    return (cloud or not is_of_cloud) and expression.fullmatch(whole) is not None
 
 
 @lru_cache(1024)
-def _matcher(pattern: str) -> re.Pattern[str]:
-    path, _, tag = canonical_pattern(pattern).rpartition(":")
-    return re.compile(f"{'/'.join(map(_expression, path.split('/')))}:{_expression(tag)}")
+def _matcher(pattern: str) -> tuple[re.Pattern[str], bool]:
+    """What a name without its ``:cloud`` has to look like, and whether it has to have one."""
+    whole = canonical_pattern(pattern)
+    path, _, tag = whole.removesuffix(CLOUD).rpartition(":")
+    return re.compile(f"{'/'.join(map(_expression, path.split('/')))}:{_expression(tag)}"), whole.endswith(CLOUD)
 
 
 def _expression(part: str) -> str:

@@ -1,6 +1,8 @@
 """The decisions, in the order in which the story asks for them."""
 
 import difflib
+import heapq
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +26,10 @@ class Installed:
 
 InstalledModels = Mapping[Name, Installed]
 """Ollama's list by canonical names."""
+
+LIKELY = 8
+"""Of all models so many are compared closely with one that is not there. That takes a tenth of a millisecond each, no
+limit counts such a call, and meanwhile nothing else goes on."""
 
 
 def may_ask(caller: Caller, endpoint: Endpoint) -> None:
@@ -134,8 +140,16 @@ def _quoted(spelling: str) -> bytes:
 def _with_nearest(caller: Caller, name: Name, installed: InstalledModels) -> str:
     """Only names that this caller may use: a refusal must not tell what else is there."""
     usable = sorted(str(one) for one, found in installed.items() if _may_have(caller, one, found))
-    near = difflib.get_close_matches(str(name), usable, n=3, cutoff=0.4) or usable[:3]
+    pairs = _pairs(str(name))
+    likely = heapq.nlargest(LIKELY, usable, key=lambda one: len(pairs & _pairs(one)) / len(pairs | _pairs(one)))
+    near = difflib.get_close_matches(str(name), likely, n=3, cutoff=0.4) or usable[:3]
     return f"{NoSuchModel.default} Nearest are: {', '.join(near)}." if near else NoSuchModel.default
+
+
+@lru_cache(4096)
+def _pairs(text: str) -> frozenset[str]:
+    """Every two letters that stand side by side."""
+    return frozenset(map("".join, itertools.pairwise(text)))
 
 
 def read_tags(told: Mapping[str, Any]) -> InstalledModels:

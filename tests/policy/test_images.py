@@ -74,6 +74,10 @@ def test_a_name_behind_escapes_is_found() -> None:
         (Tongue.OPENAI, {"messages": [{"content": [{"image_url": "http://127.0.0.1"}]}]}),
         (Tongue.RESPONSES, {"input": [{"content": [{"type": "input_image", "image_url": "https://example.org"}]}]}),
         (Tongue.ANTHROPIC, {"messages": [{"content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}]}),
+        (
+            Tongue.ANTHROPIC,
+            {"messages": [{"content": [{"type": "image", "source": {"type": "file", "file_id": "x"}}]}]},
+        ),
     ],
 )
 def test_an_image_that_would_have_to_be_fetched_is_refused(tongue: Tongue, fields: dict[str, object]) -> None:

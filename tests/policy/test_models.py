@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -248,6 +249,16 @@ def test_a_text_that_is_too_long_is_not_looked_at(text: str) -> None:
         ("localhost:5000/*", "localhost:5000/a/m:q4", "m localhost/a/m"),
         ("*/*/*:*", "m a/m:1b hf.co/a/m", ""),
         (" m ", "m", "n"),
+        ("m:*", "m m:1b m:1b-cloud m:cloud", "n:cloud"),
+        ("m:1b", "m:1b m:1b-cloud m:1b:Cloud", "m:cloud"),
+        ("m:local", "m m:latest m:local", "m:1b"),
+        # As Ollama lists what is answered on ollama.com, and as the gate tells it.
+        ("m:1b-cloud", "m:1b-cloud m:1b:cloud M:1B:Cloud", "m:1b m:1b:local m:cloud n:1b-cloud"),
+        ("M:1b:Cloud", "m:1b-cloud m:1b:cloud", "m:1b m:cloud"),
+        ("m:cloud", "m:cloud m:latest:cloud m:latest-cloud", "m m:1b-cloud"),
+        ("m:*-cloud", "m:cloud m:1b-cloud", "m m:1b n:cloud"),
+        ("*:cloud", "m:cloud m:1b-cloud", "m m:1b a/m:cloud"),
+        ("hf.co/*:1b-cloud", "hf.co/a/m:1b-cloud", "hf.co/a/m:1b m:1b-cloud"),
     ],
 )
 def test_a_pattern_covers(pattern: str, covers: str, spares: str) -> None:
@@ -270,7 +281,13 @@ def test_what_is_no_pattern_is_said_to_be_none(pattern: str) -> None:
         canonical_pattern(pattern)
 
 
-@given(ANYTHING | st.text(st.sampled_from("ab.*:/ ")))
+@pytest.mark.parametrize("pattern", ["m:-cloud", ":cloud", "m::cloud", "m:cloud:local", "m:1b-cloud:cloud"])
+def test_a_cloud_that_is_of_no_name_makes_no_pattern(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"is not|only once"):
+        canonical_pattern(pattern)
+
+
+@given(ANYTHING | st.text(st.sampled_from("ab.*:/ ")) | st.lists(st.sampled_from([*"a*:/", *PIECES])).map("".join))
 def test_a_pattern_in_its_one_form_is_its_own(text: str) -> None:
     try:
         pattern = canonical_pattern(text)
@@ -281,14 +298,17 @@ def test_a_pattern_in_its_one_form_is_its_own(text: str) -> None:
 
 
 @given(NAME_LIKE)
+@example("m:1b-cloud")
 def test_a_name_without_a_star_covers_exactly_itself(text: str) -> None:
     try:
         name = canonical(text)
     except BadName:
         return
-    if not name.cloud:
-        assert covered(name, (str(name),))
-        assert not covered(name, (f"{name}x",))
+
+    assert covered(name, (str(name),))
+    assert not covered(name, (f"{name}x",))
+    if name.cloud:
+        assert not covered(replace(name, cloud=False), (str(name),))
 
 
 # What a key may use, as it is told.
@@ -304,6 +324,8 @@ def test_a_name_without_a_star_covers_exactly_itself(text: str) -> None:
         (("gemma3:*",), ("phi4",), []),
         (("*:latest",), ("gemma3:*",), ["gemma3:*"]),
         (("hf.co/*",), ("hf.co/bartowski/*", "HF.co/bartowski/*"), ["hf.co/bartowski/*:*"]),
+        (("gpt-oss:*",), ("gpt-oss:120b-cloud", "gpt-oss:20b"), ["gpt-oss:120b:cloud", "gpt-oss:20b"]),
+        (("gpt-oss:cloud",), ("gpt-oss",), ["gpt-oss:latest:cloud"]),
     ],
 )
 def test_a_plan_and_its_key_have_the_narrower_of_their_patterns_in_common(
@@ -329,7 +351,18 @@ def test_what_both_lists_cover_is_covered_by_what_they_have_in_common(
 
 @given(
     st.sampled_from(
-        ["*", "gemma3", "gemma3:*", "*:4b", "hf.co/*", "hf.co/a/*:q4", "user/model:*", "a.b/*:*", "*/*/x:*"]
+        [
+            "*",
+            "gemma3",
+            "gemma3:*",
+            "*:4b",
+            "hf.co/*",
+            "hf.co/a/*:q4",
+            "user/model:*",
+            "a.b/*:*",
+            "*/*/x:*",
+            "m:*-cloud",
+        ]
     )
 )
 def test_the_shortest_form_of_a_pattern_means_the_same(pattern: str) -> None:

@@ -86,6 +86,10 @@ def test_by_default_a_plan_lets_nobody_change_the_box() -> None:
         (("*",), None, False, "llama3.2:1b-cloud", False),
         (("*",), None, True, "llama3.2:1b-cloud", True),
         (("mistral",), None, True, "llama3.2:1b-cloud", False),
+        (("llama3.2:1b-cloud",), None, True, "llama3.2:1b:Cloud", True),
+        (("llama3.2:1b-cloud",), None, True, "llama3.2:1b", False),
+        (("llama3.2:1b-cloud",), None, False, "llama3.2:1b-cloud", False),
+        (("*",), ("llama3.2:1b:cloud",), True, "llama3.2:1b", False),
         (("*",), ("mistral",), True, "llama3.2:1b-cloud", False),
     ],
 )
@@ -278,6 +282,15 @@ def test_a_refusal_names_no_more_than_three() -> None:
     installed = tags(*(f"m:{number}b" for number in range(9)))
 
     assert 3 == told(caller(), ask("m:10b"), installed).count("b,") + 1
+
+
+def test_the_nearest_is_found_among_many_that_are_much_alike() -> None:
+    installed = tags("ab:latest", *(f"hf.co/maker/some-model-{number}b-it-gguf:q4_k_m" for number in range(300)))
+
+    assert "Nearest are: hf.co/maker/some-model-277b-it-gguf:q4_k_m," in told(
+        caller(), ask("hf.co/maker/some-model-277b-gguf:q4_k_m"), installed
+    )
+    assert "Nearest are: ab:latest" in told(caller(), ask("abc"), installed)
 
 
 @pytest.mark.parametrize(
