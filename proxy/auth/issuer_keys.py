@@ -207,8 +207,11 @@ def _is_safe(url: str, issuer: Issuer, *, found_at: str | None = None) -> bool:
         return False
     if not host or "@" in parts.netloc or parts.fragment:
         return False
+    is_here = _is_loopback(host)
+    if is_here and found_at is not None and not _is_at_home(found_at):
+        return False
     if parts.scheme == "http":
-        return issuer.insecure or (_is_loopback(host) and (found_at is None or _is_at_home(found_at)))
+        return issuer.insecure or is_here
     return parts.scheme == "https"
 
 

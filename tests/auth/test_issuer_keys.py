@@ -347,6 +347,9 @@ async def test_discovery_of_another_issuer_is_not_believed(issuer: object) -> No
         "http://id.example/jwks",
         "http://127.0.0.1:9/jwks",
         "http://localhost/jwks",
+        "https://127.0.0.1:9/jwks",
+        "https://LOCALHOST/jwks",
+        "https://[::1]/jwks",
         "file:///etc/passwd",
         "ftp://id.example/jwks",
         "data:application/json,{}",
@@ -380,6 +383,8 @@ async def test_the_owner_may_let_keys_come_in_the_open() -> None:
     page = document(jwks_uri="http://id.example/jwks")
 
     assert (await found(page, insecure=True))[0]
+    for uri in ("http://127.0.0.1:9/jwks", "https://localhost/jwks"):  # That is no leave to be led to this machine.
+        assert (False, [DISCOVERY]) == (await found(document(jwks_uri=uri), insecure=True))[:2]
 
 
 @pytest.mark.parametrize(

@@ -543,6 +543,18 @@ async def test_what_was_forgotten_is_not_taken_again_when_the_clock_is_set_back_
     await scene.ask(client, ts=int(scene.at.timestamp()) + 1)
 
 
+async def test_what_was_forgotten_a_moment_ago_is_not_taken_again_when_the_clock_is_set_back(
+    scene: Scene, client: OllamaClient
+) -> None:
+    seconds = 2 * int(MOST) + 1
+    await scene.ask(client)
+    scene.move(seconds)
+    await scene.ask(client, ts=TS + seconds)
+    scene.at -= timedelta(seconds=seconds)
+
+    assert Why.TOO_OLD == await scene.why(client)
+
+
 async def test_a_clock_that_was_fast_and_is_set_right_shuts_out_nobody_whose_own_was_right(
     scene: Scene, client: OllamaClient
 ) -> None:
