@@ -34,6 +34,8 @@ LONGEST_WORD = 512
 """Letters without a space between them, beyond which they are no text."""
 _IN_BASE64 = bytes(chr(code).isascii() and (chr(code).isalnum() or chr(code) in "+/=_-") for code in range(256))
 _NO_WORD = b"\1" * LONGEST_WORD
+_WITHIN_A_CHARACTER = bytes(range(0x80, 0xC0))
+"""The bytes of UTF-8 that begin none."""
 CHARACTERS_PER_TOKEN = 5
 """A prompt has at least one token for so many characters: English has about four, and a floor must stay below."""
 
@@ -66,7 +68,7 @@ def floor_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
     characters = 0
     for name in names:
         if text := fields.get(name):
-            characters += len(text) - AROUND_A_MESSAGE * text.count(b'"role"') - ESCAPED * text.count(b"\\u")
+            characters += _characters(text) - AROUND_A_MESSAGE * text.count(b'"role"') - ESCAPED * text.count(b"\\u")
             if len(text) > LONGEST_WORD:
                 characters -= _no_text(text)
     return prompt_floor(max(0, characters))
@@ -79,6 +81,10 @@ def length_of(fields: Mapping[str, bytes], names: Iterable[str]) -> int:
         if name in fields:
             length += len(fields[name])
     return length
+
+
+def _characters(text: bytes) -> int:
+    return len(text) if text.isascii() else len(text.translate(None, _WITHIN_A_CHARACTER))
 
 
 def _no_text(text: bytes) -> int:

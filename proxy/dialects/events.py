@@ -37,6 +37,11 @@ class Blocks:
         """Whether all that came has been given out: the next byte begins an event."""
         return not self._held and not self._too_long
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether what was given out last is a piece of an event that is too long to be held, and not its end."""
+        return self._too_long
+
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that are whole now."""
         held = self._held

@@ -9,7 +9,7 @@ from proxy.dialects import Visible
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
 # `FROM /root/.ollama/models/blobs/sha256-…` in a Modelfile, on any system.
-ON_DISK = re.compile(r"(?m)^((?:# *)?(?:FROM|ADAPTER)[ \t]+)\"?(?:/|~|\\\\|[A-Za-z]:[\\/])[^\n]*$")
+ON_DISK = re.compile(r"(?m)^((?:# *)?(?:FROM|ADAPTER|DRAFT)[ \t]+)\"?(?:/|~|\\\\|[A-Za-z]:[\\/])[^\n]*$")
 
 
 def only(visible: Visible, member: str, *names: str) -> Edit:

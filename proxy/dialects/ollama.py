@@ -101,7 +101,7 @@ class LinesMeter:
             self._hold(piece)
             self._line_ends()
         self._hold(rest)
-        self._is_between = not rest and not self._too_long
+        self._is_between = not self._held and not self._too_long
         return self._screen.feed(chunk)
 
     def end(self) -> bytes:

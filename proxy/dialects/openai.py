@@ -146,7 +146,10 @@ def told_in(told: Mapping[str, Any]) -> Told | None:
     if not isinstance(usage, dict):
         return None
     return Told(
-        usage.get("prompt_tokens"), usage.get("completion_tokens"), spoke=_spoken(choices), idle=_only_loaded(choices)
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
+        spoke=_spoken(choices),
+        idle=_only_loaded(choices) or "_debug_info" in told,
     )
 
 

@@ -70,7 +70,7 @@ class ResponsesDialect(OpenAIDialect):
 class ResponseMeter:
     """Watches a stream of events up to ``response.completed``."""
 
-    __slots__ = ("_blocks", "_tally", "complete", "failed")
+    __slots__ = ("_blocks", "_is_last", "_tally", "complete", "failed")
 
     rewrites = False
     content_type: str | None = None
@@ -78,6 +78,8 @@ class ResponseMeter:
     def __init__(self, bounds: Bounds) -> None:
         self._blocks = Blocks()
         self._tally = Tally(bounds)
+        self._is_last = False
+        """An event that is too long to be held has begun, and it is the last."""
         self.complete = False
         self.failed = False
 
@@ -95,8 +97,9 @@ class ResponseMeter:
 
     def _see(self, event: Event) -> None:
         if not event.data:
-            # Too long to be held: then its counts are lost, but the answer is whole where its framing is.
-            self.complete = self.complete or event.raw.startswith(LAST)
+            # Too long to be held: then its counts are lost, but the answer is whole where its last event has ended.
+            self._is_last = self._is_last or event.raw.startswith(LAST)
+            self.complete = self.complete or (self._is_last and not self._blocks.goes_on)
             return
         told = object_in(event.data)
         if told is None:
@@ -134,4 +137,12 @@ def told_in(response: dict[str, Any]) -> Told | None:
 
 def _speaks(item: Any) -> bool:
     """Whether an item of the output says anything; one that is no message is a thought or a tool call."""
-    return isinstance(item, dict) and (item.get("type") != "message" or bool(item.get("content")))
+    if not isinstance(item, dict) or item.get("type") != "message":
+        return isinstance(item, dict)
+    content = item.get("content")
+    return any(map(_has_words, content)) if isinstance(content, list) else bool(content)
+
+
+def _has_words(part: Any) -> bool:
+    """Whether a part of a message says anything: where the model was not asked, there is one with an empty text."""
+    return not isinstance(part, dict) or part.get("text") != ""

@@ -16,6 +16,8 @@ from proxy.vocabulary import Ask, Endpoint, Part, Usage
 
 KNOWN = frozenset("file model response_format language prompt temperature timestamp_granularities[] stream".split())
 FILES = frozenset({"file"})
+GUIDES = ("prompt", "language")
+"""What Ollama writes into the prompt as it stands, whatever its length."""
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
@@ -39,12 +41,13 @@ class TranscriptionDialect(OpenAIDialect):
         form = {part.name: part for part in parts}
         if "file" not in form:
             raise NotUnderstood("The form needs a part 'file' with the sound to be written down.", param="file")
-        prompt = form["prompt"].data if "prompt" in form else b""
+        guides = [form[name].data for name in GUIDES if name in form]
+        characters = sum(len(text.decode()) for text in guides)
         return Ask(
             endpoint,
             model=form["model"].data.decode() if "model" in form else "",
-            prompt_floor=prompt_floor(len(prompt)) + sound_floor(form["file"].data),
-            prompt_bytes=len(prompt),
+            prompt_floor=prompt_floor(characters) + sound_floor(form["file"].data),
+            prompt_bytes=sum(map(len, guides)),
             parts=tuple(_renamed(part) for part in parts if part.name != "model"),
         )
 
@@ -84,6 +87,7 @@ class TranscriptMeter:
         self._plain = plain
         self._held = Held()
         self._length = 0
+        """Of the answer in bytes; once it is whole, of its text in characters."""
         self.complete = False
         self.failed = False
 
@@ -97,6 +101,7 @@ class TranscriptMeter:
             self.complete = True  # Too long to be looked into; its framing was whole, and that must do.
             return b""
         if self._plain:
+            self._length = len(held.decode(errors="replace"))
             self.complete = bool(held.strip())
         else:
             self._look_into(held)
@@ -105,7 +110,7 @@ class TranscriptMeter:
     def _look_into(self, held: bytes) -> None:
         answer = object_in(held) or {}
         if isinstance(text := answer.get("text"), str):
-            self._length = len(text.encode())
+            self._length = len(text)
             self.complete = True
         self.failed = bool(answer.get("error"))
 

@@ -223,6 +223,16 @@ def test_the_least_of_a_prompt_is_reckoned_from_its_text_alone(prompt: object, t
     assert tokens == floor_of({"messages": json.dumps(prompt).encode()}, ["messages", "input"])
 
 
+@pytest.mark.parametrize(
+    "text", ["why is the sky blue?", "почему небо голубое?", "空はなぜ青いのですか", "ทำไมท้องฟ้าถึงเป็นสีฟ้า"]
+)
+@pytest.mark.parametrize("escaped", [True, False])
+def test_the_least_of_a_prompt_goes_by_its_characters_however_they_are_written(text: str, escaped: bool) -> None:
+    said = json.dumps(text * 10, ensure_ascii=escaped).encode()
+
+    assert (len(text) * 10 + 2) // 5 == floor_of({"prompt": said}, ["prompt"])
+
+
 def test_the_length_of_a_prompt_is_that_of_its_members_whatever_is_in_them() -> None:
     assert 7 + 4 == length_of({"system": b'"a b c"', "messages": b"null", "model": b'"m"'}, ["system", "messages", "x"])
 

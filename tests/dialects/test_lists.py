@@ -77,6 +77,14 @@ def test_a_description_does_not_tell_where_files_lie_and_is_left_alone_otherwise
     assert {**answer, "modelfile": ""} == {**shown, "modelfile": ""}
 
 
+def test_a_description_does_not_tell_where_the_draft_model_lies() -> None:
+    modelfile = "FROM /root/.ollama/models/blobs/sha256-00\nDRAFT /root/.ollama/models/blobs/sha256-01\n"
+
+    assert {"modelfile": "FROM (a file on the server)\nDRAFT (a file on the server)\n"} == without_paths(
+        {"modelfile": modelfile}
+    )
+
+
 @pytest.mark.parametrize("line", ["# FROM /root/x", "#FROM /root/x", "FROM\t/root/x", "FROM   /root/x"])
 def test_a_path_is_found_however_its_line_is_written(line: str) -> None:
     assert "/root" not in without_paths({"modelfile": f"a\n{line}\nb"})["modelfile"]

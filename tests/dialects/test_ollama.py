@@ -168,6 +168,18 @@ def test_a_stream_is_counted_as_it_comes() -> None:
     )
 
 
+def test_a_piece_of_no_bytes_does_not_make_the_rest_of_a_line_a_line_of_its_own() -> None:
+    pieces = (
+        b'{"model":"m","message":',
+        b"",
+        b'{"role":"assistant","content":"Hi"},"done":false}\n',
+        b'{"done":true,"prompt_eval_count":11,"eval_count":7}\n',
+    )
+    told = seen(LinesMeter(Bounds(3)), *pieces)
+
+    assert (Usage(11, 7), True) == (told.usage, told.complete)
+
+
 def test_a_context_of_megabytes_is_read() -> None:
     line = LAST % (b'"eval_count":7,"context":[' + b"128006," * 300_000 + b"1]")
 

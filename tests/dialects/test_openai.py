@@ -265,6 +265,15 @@ def test_loading_a_model_costs_no_tokens_and_that_is_exact(reason: str, streamed
     assert Usage() == seen(meter_for({}, "/v1/completions", streamed=streamed), content).usage
 
 
+def test_a_prompt_that_was_only_shown_costs_no_tokens_and_that_is_exact() -> None:
+    answer = (
+        b'{"choices":[{"index":0,"message":{"role":"assistant","content":""},"finish_reason":null}],"usage":'
+        b'{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0},"_debug_info":{"rendered_template":"<user>Hi"}}'
+    )
+
+    assert Usage() == seen(meter_for({}, streamed=False), answer).usage
+
+
 @pytest.mark.parametrize(
     ("choice", "completion"),
     [

@@ -154,6 +154,17 @@ def test_an_event_too_long_to_be_held_passes_and_its_name_tells_whether_it_was_t
     assert (Usage(5, 0, exact=False), complete) == (watch.usage, watch.complete)
 
 
+def test_a_last_event_too_long_to_be_held_makes_no_answer_whole_before_it_has_ended() -> None:
+    watch = meter()
+    watch.feed(b"event: response.completed\ndata: " + b"x" * LONGEST_EVENT)
+
+    assert not watch.complete
+    watch.feed(b"y" * LONGEST_EVENT + b"\n")
+    assert not watch.complete
+    watch.feed(b"\n")
+    assert watch.complete
+
+
 @pytest.mark.parametrize("event", [b"data: [DONE]\n\n", b"data: {\n\n", b"data: 1\n\n", b": ping\n\n", b"data: {}\n\n"])
 def test_what_is_no_event_of_this_dialect_changes_nothing(event: bytes) -> None:
     watch = meter()
@@ -186,6 +197,10 @@ def test_a_whole_answer_is_counted() -> None:
     [
         (b"[]", Usage()),
         (b'[{"type":"message","content":[]}]', Usage()),
+        (b'[{"type":"message","content":[{"type":"output_text","text":""}]}]', Usage()),
+        (b'[{"type":"message","content":[{"text":""},{"text":"Hi"}]}]', Usage(5, 1, exact=False)),
+        (b'[{"type":"message","content":[{"refusal":"No"}]}]', Usage(5, 1, exact=False)),
+        (b"null", Usage()),
         (b'[{"type":"message","content":[{"text":"Hi"}]}]', Usage(5, 1, exact=False)),
         (b'[{"type":"function_call"}]', Usage(5, 1, exact=False)),
     ],

@@ -119,6 +119,22 @@ def test_the_floor_of_the_prompt_is_by_the_sound_and_the_text() -> None:
     assert (360 + 2, 10) == (ask.prompt_floor, ask.prompt_bytes)
 
 
+def test_every_text_that_ollama_writes_into_the_prompt_is_paid_for() -> None:
+    ask = read(MODEL, SOUND, Part("language", b"de " * 1000), Part("prompt", b"ten bytes."))
+
+    assert (3010 // 5, 3010) == (ask.prompt_floor, ask.prompt_bytes)
+
+
+@pytest.mark.parametrize("response_format", [None, b"text"])
+def test_a_text_costs_by_its_characters_whatever_script_it_is_in(response_format: bytes | None) -> None:
+    text = "नमस्ते " * 10
+    watch = meter(response_format)
+    shown(watch, text.encode() if response_format else json.dumps({"text": text}).encode())
+
+    assert Usage(5, len(text) // 5, exact=False) == watch.usage
+    assert len(text) // 5 == read(MODEL, SOUND, Part("prompt", text.encode())).prompt_floor
+
+
 @pytest.mark.parametrize(
     ("sound", "floor"),
     [(b"", 0), (b"ID3" + bytes(399_997), 60), (b"RIFF" + bytes(1_919_996), 60), (b"fLaC" + bytes(1_919_996), 60)],
