@@ -4,11 +4,13 @@ All are frozen and hold standard-library types only, so that any folder may impo
 """
 
 import enum
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
+from zoneinfo import ZoneInfo
 
 Clock = Callable[[], float]
 """Seconds on a monotonic clock."""
@@ -25,6 +27,18 @@ Later = Coroutine[Any, Any, None]
 
 Take = Callable[[bytes], Later | None]
 """Takes a piece of an answer; nothing else comes before what it gives back, if anything, is done."""
+
+
+_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+"""What begins small is a file beside the zones: the machine's own, those with leap seconds."""
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone that IANA gave this name. Raises ValueError where this machine knows none."""
+    try:
+        return ZoneInfo(name if _ZONE.fullmatch(name) else "")
+    except (KeyError, ValueError, OSError):  # Unknown, no name at all, or that of a folder of zones.
+        raise ValueError("is not a time zone that this machine knows") from None
 
 
 class Risk(enum.StrEnum):

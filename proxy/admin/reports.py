@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from proxy.admin.refusals import NotDone
 from proxy.admin.subjects import key_id
 from proxy.ledger import GROUPS, Sum, Wanted
+from proxy.vocabulary import zone_named
 
 _SHOWN = 40
 
@@ -24,8 +25,8 @@ def groups(told: Iterable[str]) -> tuple[str, ...]:
 def zone(name: str) -> ZoneInfo:
     """The time zone that IANA gave this name. Raises NotDone."""
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # Unknown, no name at all, or that of a folder of zones.
+        return zone_named(name)
+    except ValueError:
         raise NotDone(
             f"{name[:_SHOWN]!r} is not a time zone that this machine knows. Write one like Europe/Berlin."
         ) from None
@@ -37,9 +38,19 @@ def period(since: datetime | None, until: datetime | None) -> None:
         raise NotDone("That time ends before it begins.")
 
 
+def sayable(text: str | None) -> None:
+    """Raises NotDone where that can be nobody's name: a terminal hands on bytes that are no text too."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise NotDone("Nothing on record has a name like that: it is not UTF-8.") from None
+
+
 def checked(wanted: Wanted) -> Wanted:
     """The same, of a whole key only its id. Raises NotDone where it makes no sense."""
     period(wanted.since, wanted.until)
+    for text in (wanted.user, wanted.team, wanted.key, wanted.model):
+        sayable(text)
     by = groups(wanted.by)
     name = zone(wanted.time_zone).key
     return replace(wanted, by=by, time_zone=name, key=None if wanted.key is None else key_id(wanted.key))

@@ -3,10 +3,12 @@
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
+from proxy.config.kinds import expanded
 from proxy.config.layers import Exposed
 from proxy.config.load import Mistake, Mistakes
 
@@ -34,7 +36,7 @@ def find(named: Path | None, environment: Mapping[str, str], is_file: Callable[[
     if named is not None:
         return _there(named, "command line", "--config", is_file)
     if told:
-        return _there(Path(told).expanduser(), "environment", "LLAMAGATE_CONFIG", is_file)
+        return _there(_home(told), "environment", "LLAMAGATE_CONFIG", is_file)
     usual = (Path(NAME), Path(platformdirs.user_config_dir("llamagate", appauthor=False)) / NAME)
     return next(filter(is_file, usual), None)
 
@@ -57,7 +59,7 @@ def read_secret(path: str, *, credentials: str = "", exposed: Callable[[str], No
     Below ``credentials`` and ``CREDENTIALS`` the service manager sets the modes, and keeps others out of the directory.
     Below ``MOUNTS`` a container's engine sets them and often lets everybody in the container read: ``exposed`` is told.
     """
-    file = Path(path).expanduser()
+    file = _home(path)
     with file.open(encoding="utf-8-sig") as opened:
         about = os.fstat(opened.fileno())
         if stat.S_ISREG(about.st_mode) and about.st_mode & 0o077:
@@ -67,6 +69,13 @@ def read_secret(path: str, *, credentials: str = "", exposed: Callable[[str], No
             elif not _is_below(real, (*CREDENTIALS, *filter(None, [credentials]))):
                 raise Exposed(path, stat.S_IMODE(about.st_mode))
         return opened.read()
+
+
+def _home(path: str) -> Path:
+    """The path, where ``~`` is a home. One that nobody knows is a folder that is not there."""
+    with suppress(ValueError):
+        return expanded(Path(path))
+    return Path(path)
 
 
 def _is_below(file: Path, folders: Iterable[str]) -> bool:

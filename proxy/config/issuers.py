@@ -1,7 +1,6 @@
 """What may be said of those who say who people are: where their keys are, and what becomes of their claims."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from pydantic import (
 
 from proxy.config.addresses import is_loopback
 from proxy.config.kinds import Seconds, is_placeholder, listed
+from proxy.config.tls import PemFile
 from proxy.vocabulary import Issuer
 
 _ISSUERS_MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -83,11 +83,18 @@ def _some(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _pairs(value: Any) -> Any:
     """A variable of the environment holds one text: pairs with commas between them, ``ml-team=lab, staff=default``."""
-    return dict(_split(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    pairs = _split(value)
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"has {twice!r} twice, and it can mean one thing only")
+    return dict(pairs)
 
 
 def _split(text: str) -> list[tuple[str, str]]:
-    pairs = [one.partition("=") for one in text.split(",")] if text.strip() else []
+    """None at all is a mistake: an empty variable, as a compose file has it, would undo what the file requires."""
+    pairs = [one.partition("=") for one in text.split(",")]
     if not all(sign and name.strip() and meaning.strip() for name, sign, meaning in pairs):
         raise ValueError("should be pairs such as ml-team=lab, with commas between them")
     return [(name.strip(), meaning.strip()) for name, _, meaning in pairs]
@@ -152,7 +159,7 @@ class IssuerSettings(BaseModel):
         description="Where its keys are; without this, a file or a secret, they are found by OIDC discovery.",
         examples=["https://sso.example.org/realms/main/protocol/openid-connect/certs"],
     )
-    key_file: Path | None = Field(
+    key_file: PemFile | None = Field(
         default=None, description="A PEM file with its public key or certificate.", examples=["/etc/llamagate/sso.pem"]
     )
     secret: SecretStr | None = Field(
@@ -160,7 +167,7 @@ class IssuerSettings(BaseModel):
         description="What it signs with where that is a secret shared with the gate (HS256 and the like).",
         examples=["the output of: openssl rand -hex 32"],
     )
-    secret_file: Path | None = Field(
+    secret_file: PemFile | None = Field(
         default=None, description="The file that holds this secret.", examples=["/run/secrets/sso"]
     )
     types: _Names = Field(

@@ -4,16 +4,16 @@ import json
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator
 
 from proxy.config import written
+from proxy.vocabulary import zone_named
 
 _DIGITS = re.compile("[0-9]{1,18}")
 # Names that begin small are no zones but files beside them: the machine's own, leap seconds, the zones with them.
-_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
 _GUESSES = (
     *("changeme", "changeit", "changethis", "replaceme", "placeholder", "example", "password", "passwd", "passw0rd"),
     *("secret", "yourpassword", "yoursecret", "mypassword", "todo", "redacted"),
@@ -30,6 +30,14 @@ def written_as(parse: Callable[[str], float]) -> Callable[[Any], float]:
         return parse(str(value))
 
     return read
+
+
+def expanded(path: Path) -> Path:
+    """With the home in the place of a ``~`` that it begins with. Raises ValueError where there is no such home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with a home that this machine does not know") from None
 
 
 def lower(value: Any) -> Any:
@@ -74,13 +82,6 @@ def is_guessable(password: str) -> bool:
     return bare.replace("_", "").replace("-", "") in _GUESSES or (bool(password) and set(password.lower()) <= set("x*"))
 
 
-def _time_zone(name: str) -> str:
-    try:
-        return ZoneInfo(name if _ZONE.fullmatch(name) else "").key
-    except (KeyError, ValueError, OSError):
-        raise ValueError("is not a time zone that this machine knows") from None
-
-
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
+TimeZone = Annotated[str, AfterValidator(lambda name: zone_named(name).key)]
 Seconds = Annotated[float, BeforeValidator(written_as(written.seconds))]
 Octets = Annotated[int, BeforeValidator(written_as(written.size))]

@@ -205,6 +205,10 @@ class File(Layer):
             match = _LINE.fullmatch(str(error))
             problem, place = (match[1], match[2]) if match else (str(error), "syntax")
             self.mistake(place, f"is not TOML: {problem}", 'a line looks like: listen = "127.0.0.1:11435"')
+        except (ValueError, RecursionError):  # Of a number with thousands of digits, or brackets as deep.
+            self.mistake(
+                "syntax", "is not TOML that can be read: something in it is too long or too deep", "less of it"
+            )
 
     def origin(self, path: keys.Path) -> str:
         return self.where

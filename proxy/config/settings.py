@@ -26,7 +26,7 @@ from proxy.config.addresses import Network, host_and_port, is_loopback, is_unspe
 from proxy.config.auth import AuthSettings
 from proxy.config.door import DoorSettings
 from proxy.config.issuers import IssuerName, IssuerSettings
-from proxy.config.kinds import Octets, Seconds, TimeZone, is_guessable, is_placeholder, listed, lower, whole
+from proxy.config.kinds import Octets, Seconds, TimeZone, expanded, is_guessable, is_placeholder, listed, lower, whole
 from proxy.config.ledger import LedgerSettings
 from proxy.config.limits import EverybodySettings
 from proxy.config.plans import PlanSettings
@@ -145,7 +145,10 @@ def _pepper(secret: SecretStr) -> SecretStr:
 def _state_dir(path: Path) -> Path:
     if "\0" in str(path):
         raise ValueError("is not a path")
-    return path.expanduser()
+    path = expanded(path)
+    if "?" in str(path):  # In a URL the name of the database's file would end there.
+        raise ValueError("should have no ? in it")
+    return path
 
 
 PlanName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:[_-][a-z0-9]+)*$", max_length=64)]

@@ -5,6 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from proxy.config.kinds import expanded
+
 
 class HalfOfTls(ValueError):
     """Something was told that means nothing without something else."""
@@ -13,7 +15,7 @@ class HalfOfTls(ValueError):
 def _file(path: Path) -> Path:
     if "\0" in str(path) or str(path) == ".":
         raise ValueError("is not the path of a file")
-    return path.expanduser()
+    return expanded(path)
 
 
 PemFile = Annotated[Path, AfterValidator(_file)]

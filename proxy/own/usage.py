@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from proxy.errors import NotUnderstood
 from proxy.ledger import Book, Sum, Wanted
 from proxy.own.bounded import Bounded
-from proxy.vocabulary import Caller, Now
+from proxy.vocabulary import Caller, Now, zone_named
 
 GROUPS = ("model", "day", "hour", "endpoint", "outcome")
 """What a caller may sum by: all of it is one key's, so there are no others to tell apart."""
@@ -134,8 +134,8 @@ def _groups(text: str) -> tuple[str, ...]:
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # Unknown, no name at all, or that of a folder of zones.
+        return zone_named(name)
+    except ValueError:
         raise NotUnderstood(
             "'tz' should be a time zone that this gate knows, like Europe/Berlin.", param="tz"
         ) from None

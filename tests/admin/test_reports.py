@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -20,11 +20,30 @@ def test_a_group_that_there_is_not_is_told_with_those_that_there_are(told: str) 
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Mars/Base", "Europe", "/etc/passwd", "../../etc/passwd", "a\0b", "\udc80", "x" * 5000, "tzdata.zi"]
+    "name",
+    [
+        "",
+        "Mars/Base",
+        "Europe",
+        "/etc/passwd",
+        "../../etc/passwd",
+        "a\0b",
+        "\udc80",
+        "x" * 5000,
+        "tzdata.zi",
+        "localtime",
+        "right/Europe/Berlin",
+    ],
 )
 def test_a_time_zone_that_there_is_not_is_refused(name: str) -> None:
     with pytest.raises(NotDone, match="is not a time zone"):
         reports.zone(name)
+
+
+@pytest.mark.parametrize("name", ["user", "team", "key", "model"])
+def test_nobody_has_a_name_that_is_no_text(name: str) -> None:
+    with pytest.raises(NotDone, match="not UTF-8"):
+        reports.checked(replace(Wanted(("user",)), **{name: "\udcff"}))  # type: ignore[arg-type]
 
 
 def test_what_is_wanted_holds_no_whole_key() -> None:

@@ -142,3 +142,10 @@ def test_a_pipe_is_nobody_elses_to_read(tmp_path: Path) -> None:
         assert "sesame" == read_secret(f"/dev/fd/{reading}")
     finally:
         os.close(reading)
+
+
+def test_in_the_home_of_nobody_there_is_no_file() -> None:
+    with pytest.raises(Mistakes, match="which is not a file"):
+        find(None, {"LLAMAGATE_CONFIG": "~nobody-of-here/a.toml"})
+    with pytest.raises(FileNotFoundError):
+        read_secret("~nobody-of-here/pepper")

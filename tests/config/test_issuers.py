@@ -222,3 +222,27 @@ def test_every_mistake_is_told_with_its_cure() -> None:
     assert mistakes(twice.format("a") + twice.format("b"))[0].startswith(
         "gate.toml: issuers: has https://a.example twice"
     )
+
+
+@pytest.mark.parametrize("name", ["key_file", "secret_file"])
+@pytest.mark.parametrize("path", ["", "a\0b", "~nobody-of-here/sso.pem"])
+def test_the_file_of_a_key_has_the_path_of_a_file(name: str, path: str) -> None:
+    with pytest.raises(ValidationError, match=r"is not the path of a file|begins with a home"):
+        told(**{name: path})
+
+
+def test_a_group_that_a_variable_names_twice_has_no_plan_by_chance() -> None:
+    """As in a file, where TOML takes no key twice: else the last one counted, and the docs say the first."""
+    with pytest.raises(ValidationError, match="has 'staff' twice"):
+        told(groups="staff=default, ml-team=lab, staff=admin")
+
+
+@pytest.mark.parametrize("name", ["require", "groups", "teams"])
+@pytest.mark.parametrize("said", ["", " "])
+def test_an_empty_variable_does_not_undo_what_the_file_says(name: str, said: str) -> None:
+    """As a compose file has it for one that nobody has set: every token of the issuer would be let in."""
+    text = '[issuers.sso]\nurl = "https://sso.example.org"\naudience = "llamagate"\nrequire = { hd = "example.org" }'
+    with pytest.raises(Mistakes) as raised:
+        loaded(text, {f"LLAMAGATE_ISSUERS__SSO__{name.upper()}": said})
+
+    assert "should be pairs such as ml-team=lab" in str(raised.value)

@@ -693,3 +693,10 @@ def test_a_redis_that_is_a_mistake_is_told_once() -> None:
     (mistake,) = mistakes('workers = 2\nredis_url = "hush"')
 
     assert "redis_url" == mistake.key
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "1" * 5000], ids=["deep", "long"])
+def test_a_file_that_no_parser_gets_through_is_a_mistake(text: str) -> None:
+    (mistake,) = mistakes(text)
+
+    assert "is not TOML that can be read" in mistake.problem

@@ -123,6 +123,13 @@ def test_a_database_is_reached_by_the_driver_we_use(driver: str, url: str) -> No
     assert driver == Settings(database_url=SecretStr(url)).database
 
 
+@pytest.mark.parametrize("path", ["/srv/what?", "/srv/gate?mode=ro/state", "~nobody-of-here/gate", "a\0b"])
+def test_what_is_no_state_directory_is_refused(path: str) -> None:
+    """A question mark would end the name of the database's file in its URL, and keys would go elsewhere."""
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"state_dir": path})
+
+
 def test_without_a_database_there_is_a_file_in_the_state_directory() -> None:
     settings = Settings.model_validate({"state_dir": "/srv/gate"})
 

@@ -61,6 +61,12 @@ def test_half_of_it_is_a_mistake_with_a_cure(table: str, problem: str) -> None:
     )
 
 
+def test_a_home_that_there_is_not_is_a_mistake() -> None:
+    (mistake,) = mistakes('[tls]\ncertificate = "~nobody-of-here/c.pem"\nkey = "k.pem"')
+
+    assert mistake.startswith("tls.certificate: begins with a home that this machine does not know")
+
+
 @pytest.mark.parametrize("path", ["", "a\\u0000b"])
 def test_what_is_no_path_is_a_mistake(path: str) -> None:
     (mistake,) = mistakes(f'[tls]\ncertificate = "{path}"\nkey = "k.pem"')

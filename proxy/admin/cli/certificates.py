@@ -34,6 +34,7 @@ from proxy.admin.cli.tools import Tools, at_desk
 from proxy.admin.desk import Desk
 from proxy.admin.refusals import NotDone
 from proxy.auth.certificates import LONGEST_PEM
+from proxy.config.kinds import expanded
 
 CertificateFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="The certificate in PEM, without its private key.")
@@ -84,8 +85,10 @@ def add(
 def read(file: Path) -> str:
     """What the file holds, as far as that can be a certificate. Raises NotDone."""
     try:
-        with file.expanduser().open(encoding="utf-8", errors="replace") as opened:
+        with expanded(file).open(encoding="utf-8", errors="replace") as opened:
             return opened.read(LONGEST_PEM + 1)
+    except ValueError as error:
+        raise NotDone(f"{file} {error}.") from error
     except OSError as error:
         raise NotDone(f"{file} cannot be read: {error.strerror}.") from error
 

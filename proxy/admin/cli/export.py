@@ -1,6 +1,7 @@
 """``llamagate usage export``: every call, for other programs."""
 
 import enum
+import errno
 import os
 import sys
 import tempfile
@@ -70,7 +71,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         # Through a link, and never in place of what is no file, such as /dev/stdout.
-        there = path.resolve()
+        there = _resolved(path)
         if there.exists() and not there.is_file():
             raise NotDone(f"{path} is there and is no file.")
         number, name = tempfile.mkstemp(prefix=".llamagate-", suffix=".part", dir=there.parent)
@@ -86,6 +87,14 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise NotDone(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _resolved(path: Path) -> Path:
+    """Raises OSError, where links lead round and round too: before Python 3.13 that was another error."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
 @contextmanager

@@ -80,7 +80,7 @@ Until = Annotated[
     Point | None, typer.Option("--until", metavar="TIME", parser=point, help="Up to then, but not at that moment.")
 ]
 At = Annotated[
-    Point | None, typer.Option("--at", metavar="TIME", parser=point, help="What ran then: 10m ago, 2026-11-01T14:00.")
+    Point | None, typer.Option("--at", metavar="TIME", parser=point, help="What ran then: 10m, 2026-11-01T14:00.")
 ]
 TimeZone = Annotated[
     ZoneInfo | None,

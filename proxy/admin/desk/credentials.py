@@ -38,7 +38,7 @@ class Credentials(Clerk):
         return [key for key in await self._registry.keys() if key.kind is kind]
 
     async def _known(self, kind: Kind, key_id: str) -> Key:
-        holder = await self._registry.find(key_id)
+        holder = await self._registry.find(key_id) if key_id.isascii() else None  # No database takes all that is not.
         if holder is None or holder.key.kind is not kind:
             raise _unknown(kind, key_id)
         return holder.key

@@ -27,7 +27,8 @@ class Tokens(Clerk):
     async def allow(self, issuer: str, claim: str, value: str) -> None:
         """Take it off the list again."""
         act = self._act("token.allow", f"token:{issuer}", {claim: _value(claim, value)})
-        if not await self._registry.allow(issuer, claim, value, act):
+        is_name = issuer.isprintable()  # Else no database takes it.
+        if not is_name or not await self._registry.allow(issuer, claim, value, act):
             raise NotDone("That is not on the list of what is denied.")
 
     async def denials(self) -> list[Denial]:

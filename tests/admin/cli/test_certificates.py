@@ -126,3 +126,10 @@ def test_a_user_is_shown_with_their_certificates(type_in: Type, tools: FakeTools
 
     assert ["c7"] == [key["id"] for key in json.loads(type_in("users", "show", "bob", "--json").stdout)["certificates"]]
     assert "c7 (live)" in type_in("users", "show", "bob").stdout
+
+
+def test_a_file_in_the_home_of_nobody_cannot_be_read(type_in: Type) -> None:
+    result = type_in("certificates", "add", "~nobody-of-here/alice.pem", "--user", "alice")
+
+    assert 1 == result.exit_code
+    assert "begins with a home that this machine does not know" in result.stderr

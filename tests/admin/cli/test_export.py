@@ -134,3 +134,11 @@ def test_what_makes_no_sense_is_told(type_in: Type, words: list[str], code: int,
 
     assert code == told.exit_code
     assert why in told.stderr
+
+
+def test_where_links_lead_round_and_round_nothing_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "round"
+    path.symlink_to(path)
+
+    with pytest.raises(NotDone, match="cannot be written"), whole(path):
+        pass

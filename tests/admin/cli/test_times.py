@@ -1,10 +1,13 @@
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
 import typer
+from typer.models import OptionInfo
 
-from proxy.admin.cli.times import Calendar, point
+from proxy.admin.cli.times import At, Calendar, Point, Since, point
 from proxy.config.settings import Settings
 
 NOW = datetime(2026, 11, 10, 12, 0, tzinfo=UTC)
@@ -93,3 +96,12 @@ def test_a_calendar_is_in_the_zone_that_was_told_or_in_that_of_the_settings() ->
     assert NOW - timedelta(hours=21) == Calendar.of(settings, NOW).moment(today)
     assert NOW - timedelta(hours=12) == Calendar.of(settings, NOW, ZoneInfo("UTC")).moment(today)
     assert Calendar.of(settings, NOW).moment(None) is None
+
+
+@pytest.mark.parametrize("option", [Since, At])
+def test_the_moments_that_the_help_shows_are_moments(option: Any) -> None:
+    (shown,) = (one.help for one in get_args(option) if isinstance(one, OptionInfo))
+    moments = re.split(r", | or ", str(shown).partition(": ")[2].rstrip("."))
+
+    assert len(moments) >= 2
+    assert all(isinstance(point(one), Point) for one in moments)

@@ -136,3 +136,15 @@ async def test_entries_are_exported_of_a_time_or_of_all() -> None:
     assert ["e0"] == [entry.id async for page in here.export(until=NOON) for entry in page]
     with pytest.raises(NotDone, match="ends before it begins"):
         here.export(NOON, NOON)
+
+
+async def test_calls_of_a_name_that_is_no_text_are_refused() -> None:
+    async def pause() -> None:
+        raise AssertionError
+
+    here, no_text = desk(), "\udcff"
+    follow = here.follow(no_text, pause)
+
+    for ask in (here.calls(1, no_text), here.at(NOON, no_text), here.running(no_text), anext(follow)):
+        with pytest.raises(NotDone, match="not UTF-8"):
+            await ask

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.admin.desk import Desk
 from proxy.admin.refusals import NoSuchKey, NotDone
-from proxy.auth import Act, Key, Kind, Taken, Team, User
+from proxy.auth import Act, Holder, Key, Kind, Taken, Team, User
 from proxy.vocabulary import Limits, Plan
 from tests.fakes.keys import FakeRegistry
 from tests.fakes.tools import ACTOR, NOON, a_desk
@@ -384,4 +384,20 @@ async def test_an_identity_is_no_key() -> None:
     assert [] == await here.keys()
     for ask in (here.key("i1"), here.revoke("i1"), here.rotate_key("i1"), here.update_key("i1", {"note": "x"})):
         with pytest.raises(NoSuchKey, match="There is no key i1"):
+            await ask
+
+
+class Strict(FakeRegistry):
+    """As a database, it takes nothing that is no text."""
+
+    async def find(self, key_id: str) -> Holder | None:
+        key_id.encode()
+        return await super().find(key_id)
+
+
+async def test_what_is_no_text_is_no_key_and_not_looked_for() -> None:
+    here, no_text = desk(Strict()), "\udcff"
+
+    for ask in (here.key(no_text), here.revoke(no_text), here.rotate_key(no_text), here.identity(no_text)):
+        with pytest.raises(NoSuchKey):
             await ask

@@ -1,7 +1,7 @@
 import pytest
 
 from proxy.admin.refusals import NotDone
-from proxy.auth import Denial
+from proxy.auth import Act, Denial
 from tests.fakes.keys import FakeRegistry
 from tests.fakes.tools import NOON, a_desk
 
@@ -59,3 +59,16 @@ async def test_what_cannot_be_denied_is_told_why_and_not_repeated(claim: str, va
     assert "HUSH" not in refused.value.message
     with pytest.raises(NotDone, match=why):
         await here.allow("keycloak", claim, value)
+
+
+class Strict(FakeRegistry):
+    """As a database, it takes nothing that is no text."""
+
+    async def allow(self, issuer: str, claim: str, value: str, act: Act) -> bool:
+        issuer.encode()
+        return await super().allow(issuer, claim, value, act)
+
+
+async def test_an_issuer_whose_name_is_no_text_is_not_on_the_list() -> None:
+    with pytest.raises(NotDone, match="not on the list"):
+        await a_desk(Strict()).allow("\udcff", "sub", "alice")
