@@ -79,7 +79,7 @@ async def came_of(gate: Gate, upstream: RecordingUpstream, request: bytes, *, bo
     entry = await gate.entry()
     left = True
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(5):
             for connection in upstream.connections if entry.outcome is not Outcome.SERVED else ():
                 await connection.closed.wait()
     except TimeoutError:
@@ -328,7 +328,7 @@ async def test_what_breaks_in_the_middle_is_told_in_the_stream_and_ends_uncleanl
         last = rb"(.*\n)?" + LAST_WORDS[tongue].replace(b"%b", reason.encode())
         words = told.body.removeprefix(pieces[0])
         entry = await gate.entry()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(5):
             await upstream.connections[0].closed.wait()
         found[what] = (
             (told.status, told.clean, entry.reason, entry.usage.exact),
@@ -577,7 +577,7 @@ async def test_a_line_without_an_end_does_not_fill_the_memory(
     finally:
         tracemalloc.stop()
     client.leave()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         await upstream.connections[0].closed.wait()
 
     assert Outcome.CLIENT_LEFT == (await gate.entry()).outcome
