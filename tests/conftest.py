@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from proxy.admin.actor import Actor
 from proxy.admin.cli.tools import Standing
@@ -28,6 +29,9 @@ from tests.fakes.upstream import RecordingUpstream, recording
 
 pytest_plugins = ["tests.fakes.databases", "tests.fakes.redis", "tests.fakes.redis_proxy"]
 
+# How long an example takes is the machine's business.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 OWNER = Actor("owner", "the tests")
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.auth import tokens as module
@@ -165,7 +165,6 @@ async def test_a_token_of_an_unknown_issuer_makes_the_gate_ask_nobody() -> None:
 GOOD_TOKENS = {algorithm: FORGE.good(algorithm) for algorithm in GOOD}
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(GOOD), st.integers(0, 10**6), st.sampled_from([*ALPHABET, ".", "=", " ", "\n", "\udcff", "\x00"])
 )
@@ -187,7 +186,6 @@ async def test_each_last_character_of_each_part_counts() -> None:
             assert isinstance(await why(text[:place] + letter + text[place + 1 :], knows), Why)
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))))
 def test_no_text_at_all_makes_anything_but_a_refusal(text: str) -> None:
     assert Why.MALFORMED == asyncio.run(why(text))
@@ -204,7 +202,6 @@ NAMES = ("alg", "typ", "kid", "crit", "b64", "jwk", "cty")
 CLAIMS = ("iss", "aud", "sub", "exp", "iat", "nbf", "jti", "groups")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100), st.binary(max_size=100), st.binary(max_size=100))
 def test_no_bytes_in_three_parts_make_anything_but_a_refusal(header: bytes, payload: bytes, signed: bytes) -> None:
     text = f"{b64(header)}.{b64(payload)}.{b64(signed)}"
@@ -212,7 +209,6 @@ def test_no_bytes_in_three_parts_make_anything_but_a_refusal(header: bytes, payl
     assert isinstance(asyncio.run(why(text)), Why)
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3),
     st.dictionaries(st.sampled_from(CLAIMS), JSON, max_size=3),

@@ -2,8 +2,7 @@ import tomllib
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as trying
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.load import Loaded, Mistake, Mistakes, effective, load
@@ -627,7 +626,6 @@ def as_toml(value: object) -> str:
     return str(value).lower()
 
 
-@trying(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # The machine may be busy.
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
 def test_whatever_the_file_says_it_is_settings_or_mistakes(tables: Mapping[str, object]) -> None:
     text = "\n".join(f"{key} = {as_toml(value)}" for key, value in tables.items())
@@ -642,7 +640,6 @@ def test_whatever_the_file_says_it_is_settings_or_mistakes(tables: Mapping[str, 
     assert rows
 
 
-@trying(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # The machine may be busy.
 @given(
     st.dictionaries(
         st.sampled_from(

@@ -578,9 +578,7 @@ async def emptied(request: pytest.FixtureRequest, new_engine: NewEngine) -> Asyn
 
 
 @given(life=lives())
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_sums_are_what_one_gets_by_adding_up(emptied: Emptied, life: Life) -> None:
     book, plain = await emptied(), FakeBook()
     for number, (group, zone) in enumerate(zip(life.groups, life.zones, strict=True)):

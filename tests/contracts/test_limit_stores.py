@@ -341,7 +341,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(first=amounts, then=amounts, steps=steps)
 @pytest.mark.parametrize("where", ["memory", "redis"])
 def test_both_stores_do_as_the_model_does(

@@ -79,7 +79,7 @@ async def test_lines_stay_in_order_over_many_segments(tmp_path: Path) -> None:
     assert bare(lines(200)) == read(tmp_path / "j", Mark(), None, 1000)[0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sizes=st.lists(st.integers(9, 900), max_size=60), most=st.integers(1, 20))
 def test_reading_on_from_any_mark_leaves_nothing_out(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], most: int
@@ -172,7 +172,7 @@ async def test_the_loop_writes_again_though_lines_never_cease_to_come(
     made.close()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(fails=st.lists(st.booleans(), min_size=1, max_size=30), size=st.integers(9, 400))
 def test_whoever_writes_lines_stay_in_order_and_none_is_left_out(
     tmp_path_factory: pytest.TempPathFactory, fails: list[bool], size: int

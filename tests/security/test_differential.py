@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.dialects import Said
@@ -203,7 +203,7 @@ def _plainly(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("endpoint", ROUTES, ids=lambda endpoint: endpoint.path)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(body=BODIES, tail=TAILS)
 def test_what_is_sent_is_what_was_checked_or_nothing_is(endpoint: Endpoint, body: bytes, tail: bytes) -> None:
     try:

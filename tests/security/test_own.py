@@ -205,7 +205,7 @@ async def test_any_query_is_answered_or_refused(gate: Gate, client: RawClient) -
     key = await gate.issue("carol")
     queries: list[str] = []
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck), database=None)
     @given(QUERIES)
     def collect(query: str) -> None:
         queries.append(query)

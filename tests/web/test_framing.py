@@ -361,7 +361,7 @@ STREAMS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(STREAMS), st.sampled_from(STREAMS), st.data())
 def test_however_it_is_cut_the_same_goes_on(first: bytes, second: bytes, data: st.DataObject) -> None:
     stream = first + second
