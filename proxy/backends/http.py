@@ -7,7 +7,6 @@ before its answer has ended ends its connection, which is how the backend hears 
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
@@ -190,7 +189,8 @@ class Opened:
             await answered  # One that comes early ends the upload.
         finally:
             sending.cancel()
-            await _undisturbed(sending)
+            if await _undisturbed(sending):
+                raise asyncio.CancelledError
 
     async def _send(self, wire: Wire, upload: Upload) -> None:
         """The upload's pieces. However long it takes as a whole, the backend is waited for from its last one on."""
@@ -229,13 +229,20 @@ class Opened:
         wire.abort()
 
 
-async def _undisturbed(task: "asyncio.Future[None]") -> None:
-    """Wait for the task's end. A client that is dropped is lost a moment later, which cancels its call once more."""
+async def _undisturbed(task: "asyncio.Future[None]") -> bool:
+    """Wait for the task's end, and tell whether the call was cancelled meanwhile.
+
+    A client that is dropped is lost a moment later, which cancels its call once more.
+    """
+    was_cancelled = False
     while not task.done():
-        with suppress(asyncio.CancelledError):
+        try:
             await asyncio.wait([task])
+        except asyncio.CancelledError:
+            was_cancelled = True
     if not task.cancelled():
         task.exception()
+    return was_cancelled
 
 
 async def _drained(wire: Wire) -> None:

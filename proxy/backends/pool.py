@@ -52,6 +52,7 @@ class Pool:
         self._waiting: set[Wire] = set()
         self._looking: asyncio.TimerHandle | None = None
         self._trust: ssl.SSLContext | None = None
+        self._is_closed = False
 
     async def wire(self) -> Wire:
         """A connection that can be asked something. Raises BackendDown where there is none to be had."""
@@ -86,6 +87,9 @@ class Pool:
             if isinstance(error, (OSError, TimeoutError)):
                 raise BackendDown from error
             raise
+        if self._is_closed:  # Meanwhile.
+            made[-1].abort()
+            raise BackendDown
         self._watch()
         return made[-1]
 
@@ -111,7 +115,7 @@ class Pool:
 
     def take_back(self, wire: Wire) -> None:
         """Keep it for the next call, or end it where it is not fit for that."""
-        if not wire.is_usable or len(self._idle) >= MOST_IDLE:
+        if self._is_closed or not wire.is_usable or len(self._idle) >= MOST_IDLE:
             wire.abort()
             return
         loop = asyncio.get_running_loop()
@@ -129,7 +133,8 @@ class Pool:
             self._sweeping = loop.call_at(self._idle[0][0] + IDLE_SECONDS, self._sweep)
 
     async def close(self) -> None:
-        """End every connection, whatever is under way on it."""
+        """End every connection, whatever is under way on it, and make no further one."""
+        self._is_closed = True
         for timer in (self._sweeping, self._looking):
             if timer is not None:
                 timer.cancel()

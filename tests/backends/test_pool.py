@@ -233,6 +233,46 @@ async def test_a_silence_is_noticed_also_after_the_client_was_waited_for(upstrea
     await backend.close()
 
 
+async def test_a_call_that_is_cancelled_while_its_upload_is_taken_back_is_cancelled(
+    upstream: RecordingUpstream,
+) -> None:
+    may_answer = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"the beginning"
+        may_answer.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            call.cancel()
+            await asyncio.sleep(0)
+
+    async def ask() -> None:
+        async with backend.open(SENT, Upload(pieces(), 1000), lambda: None) as answer:
+            await answer.flow(lambda _: None)
+
+    backend = at(upstream)
+    upstream.at_once = True
+    upstream.says(may_answer, whole(GOOD))
+    call = asyncio.ensure_future(ask())
+    async with asyncio.timeout(5):
+        await asyncio.wait([call])
+
+    assert call.cancelled()
+    await backend.close()
+
+
+async def test_a_connection_that_is_being_made_when_all_are_ended_is_ended_too(upstream: RecordingUpstream) -> None:
+    pool = Pool(Place.of(upstream.url), 5.0, 60.0)
+    making = asyncio.ensure_future(pool.wire())
+    await asyncio.sleep(0)
+    await pool.close()
+    with pytest.raises(BackendDown):
+        await making
+
+    assert not pool._all
+
+
 @pytest.mark.parametrize("length", [1000, None])
 async def test_a_connection_on_which_an_upload_was_left_unfinished_is_not_used_again(
     upstream: RecordingUpstream, length: int | None
