@@ -1,14 +1,14 @@
 """What will do: names, plans, patterns, lifetimes and limits as somebody tells them at the desk. No I/O."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy.admin.amounts import NO_LIMITS, checked, told_of
 from proxy.admin.refusals import NotDone
 from proxy.admin.subjects import DEFAULT_PLAN
-from proxy.auth import User
+from proxy.auth import Key, Team, User
 from proxy.vocabulary import Limits
 
 LONGEST_NAME = 128
@@ -30,6 +30,25 @@ class Terms:
     lifetime: timedelta | None = None
     note: str | None = None
     limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be otherwise of a record, whatever else of it somebody changes meanwhile."""
+
+    fields: Mapping[str, Any]
+    """With their new values, but for the limits."""
+    own: Mapping[str, Any]
+    """The limits among them, by their own names; None takes one away."""
+
+    def of(self, record: Key | User | Team) -> dict[str, Any]:
+        """Fields with their new values. Raises NotDone where its limits together would not do."""
+        limits = {"limits": checked(replace(record.limits, **self.own))} if self.own else {}
+        return {**self.fields, **limits}
+
+    def details(self) -> dict[str, Any]:
+        """For the audit trail: only what was told, with its new value; None for what is taken away."""
+        return details({**self.fields, **self.own})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +77,12 @@ class Rules:
         plan = terms.plan or (user.plan if user else None) or DEFAULT_PLAN
         return replace(terms, team=terms.team or (user.team if user else None), plan=self.plan(plan))
 
-    def changes(self, told: Mapping[str, Any], limits: Limits, now: datetime) -> dict[str, Any]:
-        """Fields of a record with their new values, of those that were told by name; None takes one away.
-
-        ``lifetime`` is from now on, and becomes ``expires_at``; the limits, told by theirs, become ``limits``.
-        """
+    def changes(self, told: Mapping[str, Any], now: datetime) -> Changes:
+        """Of what was told by name; None takes one away. ``lifetime`` is from now on, and becomes ``expires_at``."""
         if not told:
             raise NotDone("There is nothing to change: say what.")
         own = {name: value for name, value in told.items() if name in LIMIT_NAMES}
-        changed: dict[str, Any] = {"limits": checked(replace(limits, **own))} if own else {}
+        changed: dict[str, Any] = {}
         for field, value in told.items():
             match field, value:
                 case "lifetime", _:
@@ -81,7 +97,7 @@ class Rules:
                     changed[field] = self.patterns(value)
                 case "note", _:
                     changed[field] = name("note", value)
-        return changed
+        return Changes(changed, own)
 
     def plan(self, told: str) -> str:
         if told not in self.plans:
@@ -142,10 +158,3 @@ def details(told: Mapping[str, Any]) -> dict[str, Any]:
             case _:
                 plain[field] = value
     return plain
-
-
-def changed_details(told: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what was told, with its new value; None for what was taken away."""
-    rest = {field: value for field, value in changed.items() if field != "limits"}
-    limits = asdict(changed["limits"]) if "limits" in changed else {}
-    return {**details(rest), **{field: limits[field] for field in LIMIT_NAMES if field in told}}

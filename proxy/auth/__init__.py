@@ -10,10 +10,10 @@ What is on record is a ``KeyStore`` to the gate and a ``Registry`` to its owner.
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from proxy.errors import GateError, Why
 from proxy.vocabulary import Caller, Limits, Plan
@@ -169,6 +169,14 @@ class Act:
     """Its place in the trail, from 1 on and without a gap; 0 before it is in there."""
 
 
+Record = TypeVar("Record", Key, User, Team)
+
+Change = Callable[[Record], Mapping[str, Any]]
+"""From what is on record, as it is while nobody else changes anything, to those of its fields that shall be otherwise,
+by their names. None of them: it stays as it is, and that is no act. A GateError of it is told to who asks, and nothing
+is done."""
+
+
 class Taken(GateError):
     """The name or the id is on record already."""
 
@@ -218,16 +226,23 @@ class Registry(KeyStore, Protocol):
         keys: Sequence[Key] = (),
         users: Sequence[User] = (),
         teams: Sequence[Team] = (),
+        after: int | None = None,
     ) -> None:
-        """Put all of them on record, or none. Raises Taken where a name or an id is there already."""
+        """Put all of them on record, or none. Raises Taken where a name or an id is there already.
 
-    async def update_key(self, key_id: str, changes: Mapping[str, Any], act: Act) -> Key | None:
-        """These fields of ``Key``, by their names, are so from now on, whatever its state. None where there is none."""
+        Also where the newest act is another one than ``after``: then it was decided by what may be so no longer.
+        """
 
-    async def update_user(self, name: str, changes: Mapping[str, Any], act: Act) -> User | None:
+    async def update_key(self, key_id: str, change: Change[Key], act: Act) -> Key | None:
+        """Change one, whatever its state, and tell how it is now. None where there is none.
+
+        Of several at once each changes what the others have left, in whatever process they are.
+        """
+
+    async def update_user(self, name: str, change: Change[User], act: Act) -> User | None:
         """As ``update_key``."""
 
-    async def update_team(self, name: str, changes: Mapping[str, Any], act: Act) -> Team | None:
+    async def update_team(self, name: str, change: Change[Team], act: Act) -> Team | None:
         """As ``update_key``."""
 
     async def revoke(self, key_id: str, at: datetime, act: Act) -> Key | None:

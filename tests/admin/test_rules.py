@@ -1,10 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from proxy.admin.refusals import NotDone
-from proxy.admin.rules import LONGEST_NAME, Rules, Terms, changed_details, details, name, team_name
-from proxy.auth import User
+from proxy.admin.rules import LONGEST_NAME, Rules, Terms, details, name, team_name
+from proxy.auth import Team, User
 from proxy.vocabulary import Limits
 from tests.fakes.tools import NOON, no_shouting
 
@@ -58,7 +59,16 @@ def test_details_are_plain_values_with_limits_by_their_own_names() -> None:
 
 
 def test_the_details_of_a_change_are_only_what_was_told() -> None:
-    changed = RULES.changes({"concurrent": None, "note": "x"}, Limits(requests_per_minute=9, concurrent=2), NOON)
+    changes = RULES.changes({"concurrent": None, "note": "x"}, NOON)
 
-    assert {"limits": Limits(requests_per_minute=9), "note": "x"} == changed
-    assert {"concurrent": None, "note": "x"} == changed_details({"concurrent": None, "note": "x"}, changed)
+    assert {"concurrent": None, "note": "x"} == changes.details()
+
+
+def test_a_change_of_some_limits_leaves_the_others_as_they_are_on_record() -> None:
+    changes = RULES.changes({"concurrent": None, "request_burst": 3, "note": "x"}, NOON)
+    record = Team("red", NOON, limits=Limits(requests_per_minute=9, concurrent=2))
+
+    assert {"limits": Limits(9, 3), "note": "x"} == changes.of(record)
+    assert {"note": "x"} == RULES.changes({"note": "x"}, NOON).of(record)
+    with pytest.raises(NotDone, match="A burst of requests needs requests per minute"):
+        changes.of(replace(record, limits=Limits(concurrent=2)))

@@ -369,8 +369,10 @@ async def test_the_same_proof_gives_the_same_caller_until_something_changes() ->
     assert (await here.caller()).plan.cloud
     assert (await here.caller(TOKEN)).plan.cloud
     limits = {"limits": Limits(concurrent=9)}
-    await here.registry.update_user("sso:carol", limits, Act(NOON, "owner", "here", "user.update", "user:sso:carol"))
-    await here.registry.update_key(KEY_ID, limits, Act(NOON, "owner", "here", "key.update", f"key:{KEY_ID}"))
+    await here.registry.update_user(
+        "sso:carol", lambda _: limits, Act(NOON, "owner", "here", "user.update", "user:sso:carol")
+    )
+    await here.registry.update_key(KEY_ID, lambda _: limits, Act(NOON, "owner", "here", "key.update", f"key:{KEY_ID}"))
     assert Limits(concurrent=9) == (await here.caller()).limits == (await here.caller(TOKEN)).user_limits
 
 

@@ -146,7 +146,7 @@ async def test_whatever_is_changed_of_a_key_its_user_or_its_team_is_learnt_at_th
 ) -> None:
     here = await world(KEY)
     await here.remembered.holder("k1")
-    await here.store.update_key("k1", {"limits": Limits(7)}, act(name, subject))
+    await here.store.update_key("k1", lambda _: {"limits": Limits(7)}, act(name, subject))
     await here.passes(LOOK_SECONDS)
 
     assert Limits(7) == await here.limits()
@@ -176,7 +176,7 @@ async def test_a_new_key_works_from_the_next_look_on_though_it_was_tried_before(
 async def test_what_is_remembered_is_asked_for_again_where_no_look_succeeds_in_time() -> None:
     here = await world(KEY)
     await here.remembered.holder("k1")
-    await here.store.update_key("k1", {"limits": Limits(7)}, act("key.update", "key:k1"))
+    await here.store.update_key("k1", lambda _: {"limits": Limits(7)}, act("key.update", "key:k1"))
     here.clock.seconds += FRESH_SECONDS + 0.01  # The loop was busy with something else.
 
     assert Limits(7) == await here.limits()
@@ -189,7 +189,7 @@ async def test_a_change_during_a_look_up_is_not_missed() -> None:
     first = asyncio.create_task(here.remembered.holder("k1"))
     await asyncio.sleep(0)  # It has read the key, and not told it yet.
     hanging, here.store.hangs = here.store.hangs, None
-    await here.store.update_key("k1", {"limits": Limits(7)}, act("key.update", "key:k1"))
+    await here.store.update_key("k1", lambda _: {"limits": Limits(7)}, act("key.update", "key:k1"))
     await here.passes(LOOK_SECONDS)
     hanging.set()
     found = await first
@@ -284,7 +284,7 @@ async def test_after_an_outage_everything_that_was_changed_meanwhile_is_learnt(
     here.store.is_away = True
     await here.passes(10)
     here.store.is_away = False
-    await here.store.update_key("k1", {"limits": Limits(7)}, act("key.update", "key:k1"))
+    await here.store.update_key("k1", lambda _: {"limits": Limits(7)}, act("key.update", "key:k1"))
     await here.passes(LOOK_SECONDS)
 
     assert Limits(7) == await here.limits()
@@ -368,7 +368,7 @@ async def test_after_more_acts_than_are_worth_going_through_everything_is_looked
         await here.passes(LOOK_SECONDS)
 
     assert ["newest act", "denials"] == here.store.asked
-    await here.store.update_key("k1", {"limits": Limits(7)}, act("key.update", "key:k1"))
+    await here.store.update_key("k1", lambda _: {"limits": Limits(7)}, act("key.update", "key:k1"))
     await here.passes(LOOK_SECONDS)
     assert Limits(7) == await here.limits()
 
@@ -400,7 +400,7 @@ async def test_after_the_trail_has_gone_back_nothing_is_believed_that_was_known_
     await here.limits()
     here.store.begin_anew()
     await here.passes(LOOK_SECONDS)
-    await here.store.update_key("k1", {"limits": Limits(7)}, act("key.update", "key:k1"))
+    await here.store.update_key("k1", lambda _: {"limits": Limits(7)}, act("key.update", "key:k1"))
     await here.store.deny(Denial("sso", "sub", "carol", NOON), act("token.deny", "token:sso"))
     await here.passes(LOOK_SECONDS)
 
@@ -414,7 +414,7 @@ async def test_the_user_and_the_team_of_a_token_are_remembered_until_they_change
         assert (ALICE, LAB) == await here.remembered.belonging("alice", None)
         assert (ALICE, None) == await here.remembered.belonging("alice", "class")
     assert ["belonging alice None", "belonging alice class"] == here.asked
-    await here.store.update_team("lab", {"note": "moved"}, act("team.update", "team:lab"))
+    await here.store.update_team("lab", lambda _: {"note": "moved"}, act("team.update", "team:lab"))
     await here.passes(LOOK_SECONDS)
     _, team = await here.remembered.belonging("alice", None)
 

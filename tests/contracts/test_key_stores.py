@@ -1,5 +1,7 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -8,9 +10,15 @@ import pytest
 
 from proxy.auth import Act, Denial, Holder, Key, Kind, Registry, Taken, Team, User
 from proxy.auth.sql import SqlRegistry
+from proxy.errors import GateError
 from proxy.vocabulary import Limits
 from tests.fakes.databases import KINDS, NewEngine
 from tests.fakes.keys import FakeRegistry
+
+
+class NotAllowed(GateError):
+    pass
+
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -88,7 +96,7 @@ async def test_a_key_is_found_by_exactly_its_id(registry: Registry, key_id: str)
 
     assert await registry.find(key_id) is None
     assert await registry.revoke(key_id, NOON, ACT) is None
-    assert await registry.update_key(key_id, {"note": "x"}, ACT) is None
+    assert await registry.update_key(key_id, lambda _: {"note": "x"}, ACT) is None
     assert await registry.rotate(key_id, PLAIN.digest, FULL.digest, NOON, ACT) is None
     assert [PLAIN] == await registry.keys()
     assert ["key.create"] == await named(registry)
@@ -147,7 +155,7 @@ async def test_times_come_back_in_utc_whatever_zone_they_were_told_in(registry: 
 
     await registry.add([moved(ACT)], keys=[moved(FULL)], users=[moved(ALICE)], teams=[moved(LAB)])
     await registry.deny(moved(DENIAL), moved(ACT))
-    changed = await registry.update_key("k1", {"expires_at": (NOON + 9 * HOUR).astimezone(THERE)}, ACT)
+    changed = await registry.update_key("k1", lambda _: {"expires_at": (NOON + 9 * HOUR).astimezone(THERE)}, ACT)
     await registry.used({("k1", True): (NOON + 10 * HOUR).astimezone(THERE)})
     holder = await registry.find("k1")
 
@@ -233,6 +241,17 @@ async def test_many_are_put_on_record_at_once_with_an_act_each(registry: Registr
     assert 1201 == await registry.newest_act()
 
 
+async def test_what_was_decided_before_the_newest_act_is_not_put_on_record(registry: Registry) -> None:
+    await registry.add([ACT], keys=[PLAIN], after=0)
+    await registry.add([act("second")], users=[ALICE], after=1)
+    for after in (0, 1, 3):
+        with pytest.raises(Taken):
+            await registry.add([act("other")], teams=[LAB], after=after)
+
+    assert ([PLAIN], [ALICE], []) == (await registry.keys(), await registry.users(), await registry.teams())
+    assert ["key.create", "second"] == await named(registry)
+
+
 # Changing.
 
 
@@ -248,15 +267,14 @@ async def test_many_are_put_on_record_at_once_with_an_act_each(registry: Registr
         {"suspended_at": None, "revoked_at": None},
         {"suspended_at": NOON + 7 * HOUR, "former_until": NOON + 7 * HOUR},
         {"digest": b"x" * 32, "former_digest": None, "former_used_at": None, "last_used_at": None},
-        {},
     ],
-    ids=lambda changes: ", ".join(changes) or "nothing",
+    ids=", ".join,
 )
 async def test_a_key_is_changed_in_what_is_told_and_in_nothing_else(
     registry: Registry, changes: dict[str, Any]
 ) -> None:
     await registry.add([ACT], keys=[FULL, replace(FULL, id="k2")])
-    changed = await registry.update_key("k1", changes, act("key.update"))
+    changed = await registry.update_key("k1", lambda _: changes, act("key.update"))
     holder, other = await registry.find("k1"), await registry.find("k2")
 
     assert holder is not None
@@ -271,10 +289,10 @@ async def test_a_user_is_changed_in_what_is_told_and_in_nothing_else(registry: R
     await registry.add([ACT], users=[ALICE, bob], teams=[replace(LAB, name="alice")])
     changes = {"team": None, "plan": "other", "suspended_at": None, "limits": Limits(1), "note": "n"}
 
-    assert replace(ALICE, **changes) == await registry.update_user("alice", changes, act("user.update"))  # type: ignore[arg-type]
+    assert replace(ALICE, **changes) == await registry.update_user("alice", lambda _: changes, act("user.update"))  # type: ignore[arg-type]
     assert [replace(ALICE, **changes), bob] == await registry.users()  # type: ignore[arg-type]
     assert [replace(LAB, name="alice")] == await registry.teams()
-    assert await registry.update_user("Alice", changes, act("user.update")) is None
+    assert await registry.update_user("Alice", lambda _: changes, act("user.update")) is None
     assert ["key.create", "user.update"] == await named(registry)
 
 
@@ -283,9 +301,9 @@ async def test_a_team_is_changed_in_what_is_told_and_in_nothing_else(registry: R
     await registry.add([ACT], teams=[LAB, other])
     changes = {"suspended_at": NOON + 2 * HOUR, "limits": Limits(1), "note": None}
 
-    assert replace(LAB, **changes) == await registry.update_team("lab", changes, act("team.update"))  # type: ignore[arg-type]
+    assert replace(LAB, **changes) == await registry.update_team("lab", lambda _: changes, act("team.update"))  # type: ignore[arg-type]
     assert [replace(LAB, **changes), other] == await registry.teams()  # type: ignore[arg-type]
-    assert await registry.update_team("labs", changes, act("team.update")) is None
+    assert await registry.update_team("labs", lambda _: changes, act("team.update")) is None
     assert ["key.create", "team.update"] == await named(registry)
 
 
@@ -294,10 +312,63 @@ async def test_a_field_that_cannot_be_changed_is_a_programming_error(registry: R
     await registry.add([ACT], keys=[PLAIN], users=[ALICE], teams=[LAB])
     for update, name in ((registry.update_key, "k1"), (registry.update_user, "alice"), (registry.update_team, "lab")):
         with pytest.raises(KeyError):
-            await update(name, {"note": "x", field: "x"}, ACT)
+            await update(name, lambda _: {"note": "x", field: "x"}, ACT)
 
     assert ([PLAIN], [ALICE], [LAB]) == (await registry.keys(), await registry.users(), await registry.teams())
     assert ["key.create"] == await named(registry)
+
+
+async def test_a_change_to_nothing_is_no_act(registry: Registry) -> None:
+    await registry.add([ACT], keys=[FULL], users=[ALICE], teams=[LAB])
+
+    assert told(FULL) == told(await registry.update_key("k1", lambda _: {}, act("key.update")))
+    assert ALICE == await registry.update_user("alice", lambda _: {}, act("user.update"))
+    assert LAB == await registry.update_team("lab", lambda _: {}, act("team.update"))
+    assert ([FULL], [ALICE], [LAB]) == (await registry.keys(), await registry.users(), await registry.teams())
+    assert ["key.create"] == await named(registry)
+
+
+async def test_whoever_changes_something_sees_it_as_it_is_on_record_and_may_refuse(registry: Registry) -> None:
+    seen: list[Key | User | Team] = []
+
+    def refuse(record: Key | User | Team) -> dict[str, Any]:
+        seen.append(record)
+        raise NotAllowed
+
+    await registry.add([ACT], keys=[FULL], users=[ALICE], teams=[LAB])
+    for asked in (
+        registry.update_key("k1", refuse, ACT),
+        registry.update_user("alice", refuse, ACT),
+        registry.update_team("lab", refuse, ACT),
+        registry.update_team("labs", refuse, ACT),
+    ):
+        with suppress(NotAllowed):
+            assert await asked is None
+
+    assert [FULL, ALICE, LAB] == seen
+    assert ([FULL], [ALICE], [LAB]) == (await registry.keys(), await registry.users(), await registry.teams())
+    assert ["key.create"] == await named(registry)
+
+
+async def test_of_many_who_change_one_limit_each_at_once_none_is_lost(registry: Registry) -> None:
+    def one(name: str) -> Callable[[Key | User | Team], dict[str, Any]]:
+        return lambda record: {"limits": replace(record.limits, **{name: getattr(LIMITS, name)})}
+
+    await registry.add([ACT], keys=[PLAIN], users=[User("alice", NOON)], teams=[Team("lab", NOON)])
+    names = [one.name for one in fields(Limits)]
+    async with asyncio.timeout(60):
+        await asyncio.gather(
+            *(registry.update_key("k1", one(name), act(f"key {name}")) for name in names),
+            *(registry.update_user("alice", one(name), act(f"user {name}")) for name in names),
+            *(registry.update_team("lab", one(name), act(f"team {name}")) for name in names),
+        )
+
+    assert [replace(PLAIN, limits=LIMITS)] == await registry.keys()
+    assert [User("alice", NOON, limits=LIMITS)] == await registry.users()
+    assert [Team("lab", NOON, limits=LIMITS)] == await registry.teams()
+    assert sorted(f"{noun} {name}" for noun in ("key", "user", "team") for name in names) == sorted(
+        (await named(registry))[1:]
+    )
 
 
 async def test_a_revoked_key_stays_revoked_from_the_first_time(registry: Registry) -> None:
@@ -313,7 +384,7 @@ async def test_a_revoked_key_stays_revoked_from_the_first_time(registry: Registr
 async def test_a_revoked_key_can_be_given_other_limits_and_stays_revoked(registry: Registry) -> None:
     await registry.add([ACT], keys=[PLAIN])
     await registry.revoke("k1", NOON + HOUR, ACT)
-    changed = await registry.update_key("k1", {"limits": Limits(1)}, ACT)
+    changed = await registry.update_key("k1", lambda _: {"limits": Limits(1)}, ACT)
 
     assert replace(PLAIN, limits=Limits(1), revoked_at=NOON + HOUR) == changed
 
@@ -467,9 +538,9 @@ Doing = Callable[[Registry, Act], Coroutine[Any, Any, object]]
 
 CHANGES: dict[str, Doing] = {
     "add": lambda registry, act: registry.add([act], keys=[replace(PLAIN, id="k2")]),
-    "update_key": lambda registry, act: registry.update_key("k1", {"note": "x"}, act),
-    "update_user": lambda registry, act: registry.update_user("alice", {"note": "x"}, act),
-    "update_team": lambda registry, act: registry.update_team("lab", {"note": "x"}, act),
+    "update_key": lambda registry, act: registry.update_key("k1", lambda _: {"note": "x"}, act),
+    "update_user": lambda registry, act: registry.update_user("alice", lambda _: {"note": "x"}, act),
+    "update_team": lambda registry, act: registry.update_team("lab", lambda _: {"note": "x"}, act),
     "revoke": lambda registry, act: registry.revoke("k1", NOON, act),
     "rotate": lambda registry, act: registry.rotate("k1", PLAIN.digest, NEW, NOON, act),
     "deny": lambda registry, act: registry.deny(replace(DENIAL, value="x"), act),

@@ -4,11 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from proxy.auth import Act, Denial, Holder, Key, Taken, Team, User
-
-Noun = TypeVar("Noun", Key, User, Team)
+from proxy.auth import Act, Change, Denial, Holder, Key, Record, Taken, Team, User
 
 
 class FakeRegistry:
@@ -65,7 +63,10 @@ class FakeRegistry:
         keys: Sequence[Key] = (),
         users: Sequence[User] = (),
         teams: Sequence[Team] = (),
+        after: int | None = None,
     ) -> None:
+        if after not in (None, len(self._acts)):
+            raise Taken
         refuse_taken(self._keys, [key.id for key in keys])
         refuse_taken(self._users, [user.name for user in users])
         refuse_taken(self._teams, [team.name for team in teams])
@@ -75,27 +76,27 @@ class FakeRegistry:
         self._teams |= {team.name: in_utc(team) for team in teams}
         self._acts += done
 
-    async def update_key(self, key_id: str, changes: Mapping[str, Any], act: Act) -> Key | None:
-        return self._update(self._keys, Key, key_id, changes, act)
+    async def update_key(self, key_id: str, change: Change[Key], act: Act) -> Key | None:
+        return self._update(self._keys, key_id, change, act)
 
-    async def update_user(self, name: str, changes: Mapping[str, Any], act: Act) -> User | None:
-        return self._update(self._users, User, name, changes, act)
+    async def update_user(self, name: str, change: Change[User], act: Act) -> User | None:
+        return self._update(self._users, name, change, act)
 
-    async def update_team(self, name: str, changes: Mapping[str, Any], act: Act) -> Team | None:
-        return self._update(self._teams, Team, name, changes, act)
+    async def update_team(self, name: str, change: Change[Team], act: Act) -> Team | None:
+        return self._update(self._teams, name, change, act)
 
     async def revoke(self, key_id: str, at: datetime, act: Act) -> Key | None:
         key = self._keys.get(key_id)
         if key is None or key.revoked_at is not None:
             return key
-        return self._update(self._keys, Key, key_id, {"revoked_at": at}, act)
+        return self._update(self._keys, key_id, lambda _: {"revoked_at": at}, act)
 
     async def rotate(self, key_id: str, old: bytes, new: bytes, until: datetime, act: Act) -> Key | None:
         key = self._keys.get(key_id)
         if key is None or key.revoked_at is not None or key.digest != old:
             return None
         secrets = {"digest": new, "former_digest": old, "former_until": until, "former_used_at": None}
-        return self._update(self._keys, Key, key_id, secrets, act)
+        return self._update(self._keys, key_id, lambda _: secrets, act)
 
     async def deny(self, denial: Denial, act: Act) -> None:
         if (name := (denial.issuer, denial.claim, denial.value)) not in self._denials:
@@ -112,16 +113,17 @@ class FakeRegistry:
     async def record(self, act: Act) -> None:
         self._acts += self._numbered(act)
 
-    def _update(
-        self, there: dict[str, Noun], noun: type[Noun], name: str, changes: Mapping[str, Any], act: Act
-    ) -> Noun | None:
-        for changed in changes:
-            if changed in {"id", "name"} or changed not in {one.name for one in fields(noun)}:
-                raise KeyError(changed)
+    def _update(self, there: dict[str, Record], name: str, change: Change[Record], act: Act) -> Record | None:
         if name not in there:
             return None
-        self._acts += self._numbered(act)
-        there[name] = in_utc(replace(there[name], **changes))
+        before = there[name]
+        changes = change(before)
+        for changed in changes:
+            if changed in {"id", "name"} or changed not in {one.name for one in fields(before)}:
+                raise KeyError(changed)
+        if changes:
+            self._acts += self._numbered(act)
+            there[name] = in_utc(replace(before, **changes))
         return there[name]
 
     def _numbered(self, *acts: Act) -> list[Act]:
@@ -136,7 +138,7 @@ def refuse_taken(there: Mapping[str, object], names: Sequence[str]) -> None:
         raise Taken
 
 
-def in_utc(noun: Noun) -> Noun:
+def in_utc(noun: Record) -> Record:
     told: dict[str, Any] = {one.name: getattr(noun, one.name) for one in fields(noun)}
     times = {name: at.astimezone(UTC) for name, at in told.items() if isinstance(at, datetime)}
     return replace(noun, **{**told, **times})

@@ -197,7 +197,7 @@ async def test_acts_are_numbered_from_one_in_what_was_upgraded(engine: AsyncEngi
         await connection.run_sync(at_the_first_schema)
     await schema.upgrade(engine, tmp_path / "lock")
     upgraded = auth_sql.SqlRegistry(engine)
-    await upgraded.update_user("alice", {"note": "x"}, Act(march(1), "root", "box", "user.update"))
+    await upgraded.update_user("alice", lambda _: {"note": "x"}, Act(march(1), "root", "box", "user.update"))
 
     assert [(1, "user.update")] == [(act.number, act.name) for act in await upgraded.acts()]
 

@@ -21,6 +21,10 @@ ReadIdentity = Callable[[str], tuple[str, bytes]]
 """The id and the 32 bytes of the public key that somebody pasted. Raises ValueError with a text to show."""
 
 
+TRIES = 20
+"""Each time somebody else was faster, so that as many can be at a desk at one moment."""
+
+
 class Clerk:
     """Somebody at the desk: each knows one noun, and all are given the same."""
 

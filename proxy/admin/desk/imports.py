@@ -32,6 +32,7 @@ class Imports(Clerk):
 
         Raises Mistaken with all that is wrong, and NotDone.
         """
+        newest = await self._registry.newest_act()
         record = await self._on_record()
         terms = self._checked(rows, record, add)
         now = self._now()
@@ -46,9 +47,9 @@ class Imports(Clerk):
         made = entries(newcomers, users, teams, now, self._act)
         acts = [_from(source, act) for act in made.acts]
         try:
-            await self._registry.add(acts, keys=made.keys, users=made.users, teams=made.teams)
-        except Taken:
-            raise NotDone("Somebody else put one of them on record meanwhile. Nothing was done: try again.") from None
+            await self._registry.add(acts, keys=made.keys, users=made.users, teams=made.teams, after=newest)
+        except Taken:  # Also where somebody has given one of them a key, or another plan.
+            raise NotDone("Somebody else changed what is on record meanwhile. Nothing was done: try again.") from None
         return [Imported(key, file) for key, file in zip(made.keys, files, strict=True)]
 
     def _checked(self, rows: Sequence[Row], record: OnRecord, add: bool) -> list[Terms]:

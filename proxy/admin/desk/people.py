@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from proxy.admin.amounts import NO_LIMITS, checked
-from proxy.admin.desk.clerk import Clerk
+from proxy.admin.desk.clerk import TRIES, Clerk
 from proxy.admin.desk.entries import told_of
 from proxy.admin.refusals import NotDone
-from proxy.admin.rules import changed_details, name, team_name
+from proxy.admin.rules import name, team_name
 from proxy.admin.subjects import OnRecord, unknown
-from proxy.auth import Act, Key, Kind, Taken, Team, User
+from proxy.auth import Change, Key, Kind, Taken, Team, User
 from proxy.vocabulary import Limits
 
 Named = TypeVar("Named", User, Team)
@@ -57,7 +57,10 @@ class People(Clerk):
             note=None if note is None else name("note", note),
             limits=checked(limits),
         )
-        await self._add_user(made, "user.create", told_of(made))
+        try:
+            await self._registry.add([self._act("user.create", f"user:{made.name}", told_of(made))], users=[made])
+        except Taken:
+            raise _taken("user") from None
         return made
 
     async def users(self) -> list[User]:
@@ -78,20 +81,21 @@ class People(Clerk):
     async def update_user(self, shown: str, told: Mapping[str, Any]) -> User:
         """Change what is told by name: team, plan, note, limits; None takes one away."""
         user = _one("user", shown, await self.users())
-        changed = self._rules.changes(told, user.limits, self._now())
-        return await self._change_user(user, "update", changed, changed_details(told, changed))
+        changes = self._rules.changes(told, self._now())
+        return await self._change_user(user, "update", changes.of, changes.details())
 
     async def suspend_user(self, shown: str) -> User:
         """Nobody comes in under that name, whatever they prove it with. One that is not known yet is put on record."""
         wanted = name("user", shown)
         users = {user.name: user for user in await self.users()}
-        user = users.get(wanted, User(wanted, self._now()))
-        return user if user.suspended_at else await self._change_user(user, "suspend", {"suspended_at": self._now()})
+        now = self._now()
+        user = users.get(wanted, User(wanted, now))
+        return await self._change_user(user, "suspend", lambda user: {} if user.suspended_at else {"suspended_at": now})
 
     async def resume_user(self, shown: str) -> User:
         """One who is not suspended stays as they are."""
         user = _one("user", shown, await self.users())
-        return await self._change_user(user, "resume", {"suspended_at": None}) if user.suspended_at else user
+        return await self._change_user(user, "resume", lambda user: {"suspended_at": None} if user.suspended_at else {})
 
     async def create_team(self, team: str, note: str | None = None, limits: Limits = NO_LIMITS) -> Team:
         """Put a team on record."""
@@ -101,7 +105,10 @@ class People(Clerk):
             note=None if note is None else name("note", note),
             limits=checked(limits),
         )
-        await self._add_team(made, "team.create", told_of(made))
+        try:
+            await self._registry.add([self._act("team.create", f"team:{made.name}", told_of(made))], teams=[made])
+        except Taken:
+            raise _taken("team") from None
         return made
 
     async def teams(self) -> list[Team]:
@@ -116,52 +123,63 @@ class People(Clerk):
     async def update_team(self, shown: str, told: Mapping[str, Any]) -> Team:
         """Change what is told by name: note, limits; None takes one away."""
         team = _one("team", shown, await self.teams())
-        changed = self._rules.changes(told, team.limits, self._now())
-        return await self._change_team(team, "update", changed, changed_details(told, changed))
+        changes = self._rules.changes(told, self._now())
+        return await self._change_team(team, "update", changes.of, changes.details())
 
     async def suspend_team(self, shown: str) -> Team:
         """As ``suspend_user``, of every key and token that is of this team; what its users have besides goes on."""
         wanted = team_name(shown)
         teams = {team.name: team for team in await self.teams()}
-        team = teams.get(wanted, Team(wanted, self._now()))
-        return team if team.suspended_at else await self._change_team(team, "suspend", {"suspended_at": self._now()})
+        now = self._now()
+        team = teams.get(wanted, Team(wanted, now))
+        return await self._change_team(team, "suspend", lambda team: {} if team.suspended_at else {"suspended_at": now})
 
     async def resume_team(self, shown: str) -> Team:
         """One that is not suspended stays as it is."""
         team = _one("team", shown, await self.teams())
-        return await self._change_team(team, "resume", {"suspended_at": None}) if team.suspended_at else team
+        return await self._change_team(team, "resume", lambda team: {"suspended_at": None} if team.suspended_at else {})
 
     async def _change_user(
-        self, user: User, verb: str, changed: Mapping[str, Any], details: Mapping[str, Any] | None = None
+        self, user: User, verb: str, change: Change[User], details: Mapping[str, Any] | None = None
     ) -> User:
-        act = self._act(f"user.{verb}", f"user:{user.name}", details)
-        updated = await self._registry.update_user(user.name, changed, act)
-        if updated is None:
-            updated = replace(user, created_at=self._now(), **changed)
-            await self._add_user(updated, "user.create", {}, act)
-        return updated
-
-    async def _add_user(self, user: User, name: str, details: Mapping[str, Any], *more: Act) -> None:
-        try:
-            await self._registry.add([self._act(name, f"user:{user.name}", details), *more], users=[user])
-        except Taken:
-            raise _taken("user") from None
+        """As they are on record or, where they are not, as they are known."""
+        subject = f"user:{user.name}"
+        act = self._act(f"user.{verb}", subject, details)
+        for _ in range(TRIES):
+            updated = await self._registry.update_user(user.name, change, act)
+            if updated is not None:
+                return updated
+            changed = change(user)
+            if not changed:
+                return user
+            made = replace(user, created_at=self._now(), **changed)
+            try:
+                await self._registry.add([self._act("user.create", subject), act], users=[made])
+            except Taken:
+                continue
+            return made
+        raise _taken("user")
 
     async def _change_team(
-        self, team: Team, verb: str, changed: Mapping[str, Any], details: Mapping[str, Any] | None = None
+        self, team: Team, verb: str, change: Change[Team], details: Mapping[str, Any] | None = None
     ) -> Team:
-        act = self._act(f"team.{verb}", f"team:{team.name}", details)
-        updated = await self._registry.update_team(team.name, changed, act)
-        if updated is None:
-            updated = replace(team, created_at=self._now(), **changed)
-            await self._add_team(updated, "team.create", {}, act)
-        return updated
-
-    async def _add_team(self, team: Team, name: str, details: Mapping[str, Any], *more: Act) -> None:
-        try:
-            await self._registry.add([self._act(name, f"team:{team.name}", details), *more], teams=[team])
-        except Taken:
-            raise _taken("team") from None
+        """As they are on record or, where they are not, as they are known."""
+        subject = f"team:{team.name}"
+        act = self._act(f"team.{verb}", subject, details)
+        for _ in range(TRIES):
+            updated = await self._registry.update_team(team.name, change, act)
+            if updated is not None:
+                return updated
+            changed = change(team)
+            if not changed:
+                return team
+            made = replace(team, created_at=self._now(), **changed)
+            try:
+                await self._registry.add([self._act("team.create", subject), act], teams=[made])
+            except Taken:
+                continue
+            return made
+        raise _taken("team")
 
 
 def _one(what: str, shown: str, known: Sequence[Named]) -> Named:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from proxy.auth import Act, Denial, Holder, Key, Team, User
+from proxy.auth import Act, Change, Denial, Holder, Key, Record, Team, User
 from proxy.auth.sql import tables
 from proxy.auth.sql.rows import (
     Row,
@@ -143,21 +143,24 @@ class SqlRegistry:
         keys: Sequence[Key] = (),
         users: Sequence[User] = (),
         teams: Sequence[Team] = (),
+        after: int | None = None,
     ) -> None:
         async with changing(self._engine) as change:
+            if after is not None:
+                change.expect(after)
             await change.put(tables.keys, [row_of(one) for one in keys])
             await change.put(tables.users, [row_of(one) for one in users])
             await change.put(tables.teams, [row_of(one) for one in teams])
             await change.record(*acts)
 
-    async def update_key(self, key_id: str, changes: Mapping[str, Any], act: Act) -> Key | None:
-        return await self._update(tables.keys, tables.keys.c.id == key_id, changed(Key, changes), act, key_of)
+    async def update_key(self, key_id: str, change: Change[Key], act: Act) -> Key | None:
+        return await self._update(tables.keys, tables.keys.c.id == key_id, change, act, key_of)
 
-    async def update_user(self, name: str, changes: Mapping[str, Any], act: Act) -> User | None:
-        return await self._update(tables.users, tables.users.c.name == name, changed(User, changes), act, user_of)
+    async def update_user(self, name: str, change: Change[User], act: Act) -> User | None:
+        return await self._update(tables.users, tables.users.c.name == name, change, act, user_of)
 
-    async def update_team(self, name: str, changes: Mapping[str, Any], act: Act) -> Team | None:
-        return await self._update(tables.teams, tables.teams.c.name == name, changed(Team, changes), act, team_of)
+    async def update_team(self, name: str, change: Change[Team], act: Act) -> Team | None:
+        return await self._update(tables.teams, tables.teams.c.name == name, change, act, team_of)
 
     async def revoke(self, key_id: str, at: datetime, act: Act) -> Key | None:
         this = tables.keys.c.id == key_id
@@ -172,8 +175,8 @@ class SqlRegistry:
 
     async def rotate(self, key_id: str, old: bytes, new: bytes, until: datetime, act: Act) -> Key | None:
         there = (tables.keys.c.id == key_id) & (tables.keys.c.digest == old) & tables.keys.c.revoked_at.is_(None)
-        secrets = {"digest": new, "former_digest": old, "former_until": written(until), "former_used_at": None}
-        return await self._update(tables.keys, there, secrets, act, key_of)
+        secrets = {"digest": new, "former_digest": old, "former_until": until, "former_used_at": None}
+        return await self._update(tables.keys, there, lambda _: secrets, act, key_of)
 
     async def deny(self, denial: Denial, act: Act) -> None:
         this = _denied(denial.issuer, denial.claim, denial.value)
@@ -194,14 +197,19 @@ class SqlRegistry:
             await change.record(act)
 
     async def _update(
-        self, table: Table, where: Where, values: Mapping[str, Any], act: Act, noun: Callable[[Row], Noun]
-    ) -> Noun | None:
-        async with changing(self._engine) as change:
-            row = await _updated(change.connection, table, where, values)
+        self, table: Table, where: Where, change: Change[Record], act: Act, noun: Callable[[Row], Record]
+    ) -> Record | None:
+        async with changing(self._engine) as here:
+            row = await _row(here.connection, table, where)
             if row is None:
                 return None
-            await change.record(act)
-            return noun(row)
+            before = noun(row)
+            values = changed(type(before), change(before))
+            if not values:
+                return before
+            row = await _updated(here.connection, table, where, values)
+            await here.record(act)
+            return None if row is None else noun(row)
 
     async def _all(self, wanted: Select[Any], noun: Callable[[Row], Noun]) -> list[Noun]:
         async with reading(self._engine) as connection:
@@ -219,8 +227,6 @@ async def _row(connection: AsyncConnection, table: Table, where: Where) -> Row |
 
 async def _updated(connection: AsyncConnection, table: Table, where: Where, values: Mapping[str, Any]) -> Row | None:
     """The row as it is now; None where there is no such."""
-    if not values:
-        return await _row(connection, table, where)
     done = await connection.execute(update(table).where(where).values(dict(values)).returning(table))
     row: Row | None = done.mappings().first()
     return row

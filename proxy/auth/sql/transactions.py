@@ -34,6 +34,11 @@ class Change:
         self.connection = connection
         self._newest = newest
 
+    def expect(self, newest: int) -> None:
+        """Raises Taken where there are acts after that one."""
+        if newest != self._newest:
+            raise Taken("Something else was put on record or changed meanwhile.")
+
     async def put(self, table: Table, rows: Sequence[Row]) -> None:
         """Add rows to a table whose primary key is one name. Raises Taken."""
         (column,) = table.primary_key.columns

@@ -160,7 +160,7 @@ def fill(connection: Connection, calls: int) -> None:
 async def put_on_record(registry: SqlRegistry) -> None:
     """Something in each of the registry's tables, and three acts."""
     await registry.add([ACT], keys=[key()], users=[User("alice", NOON, "lab")], teams=[Team("lab", NOON)])
-    await registry.update_user("alice", {"plan": "default"}, replace(ACT, name="user.update"))
+    await registry.update_user("alice", lambda _: {"plan": "default"}, replace(ACT, name="user.update"))
     await registry.deny(Denial("keycloak", "sub", "x", NOON), replace(ACT, name="token.deny"))
 
 

@@ -1,6 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ async def test_a_database_that_cannot_be_used_is_our_own_fault_and_tells_no_secr
     store = SqlRegistry(engine)
     changes = (
         store.add([ACT], keys=[KEY]),
-        store.update_key("k1", {"limits": Limits(1)}, ACT),
-        store.update_user("alice", {"note": "x"}, ACT),
-        store.update_team("lab", {"note": "x"}, ACT),
+        store.update_key("k1", lambda _: {"limits": Limits(1)}, ACT),
+        store.update_user("alice", lambda _: {"note": "x"}, ACT),
+        store.update_team("lab", lambda _: {"note": "x"}, ACT),
         store.revoke("k1", NOON, ACT),
         store.rotate("k1", KEY.digest, b"canary", NOON, ACT),
         store.deny(Denial("i", "sub", "x", NOON), ACT),
@@ -81,7 +81,7 @@ async def test_what_the_database_does_not_take_is_changed_in_nothing(engine: Asy
         await store.add([ACT], users=[User("alice", NOON)], keys=[KEY, replace(KEY, id="k2", **unwritable)])
     await store.add([ACT], keys=[KEY])
     with pytest.raises(StorageFailed):
-        await store.update_key("k1", unwritable, ACT)
+        await store.update_key("k1", lambda _: unwritable, ACT)
 
     assert ([KEY], []) == (await store.keys(), await store.users())
     assert [1] == [act.number for act in await store.acts()]
@@ -160,12 +160,31 @@ async def test_many_gates_can_tell_at_once_when_the_same_keys_were_used(engine: 
                 store.used({(one, place % 3 == 0): NOON + timedelta(seconds=place) for one in order})
                 for place, order in enumerate(orders)
             ),
-            store.update_key("k7", {"note": "x"}, ACT),
+            store.update_key("k7", lambda _: {"note": "x"}, ACT),
         )
 
     expected = (NOON + timedelta(seconds=7), NOON + timedelta(seconds=6))
     assert {expected} == {(key.last_used_at, key.former_used_at) for key in await store.keys()}
     assert ["k7"] == [key.id for key in await store.keys() if key.note == "x"]
+
+
+async def test_gates_in_other_processes_lose_nothing_of_what_the_others_change(engine: AsyncEngine) -> None:
+    """Of whom each has an engine, and connections, of its own."""
+    names = [one.name for one in fields(Limits)]
+    engines = [database.engine(engine.url.render_as_string(hide_password=False)) for _ in names]
+
+    def one(name: str) -> Callable[[Key], dict[str, Limits]]:
+        return lambda key: {"limits": replace(key.limits, **{name: 7})}
+
+    await SqlRegistry(engine).add([ACT], keys=[KEY])
+    async with asyncio.timeout(60):
+        await asyncio.gather(
+            *(SqlRegistry(its).update_key("k1", one(name), ACT) for its, name in zip(engines, names, strict=True))
+        )
+    for its in engines:
+        await its.dispose()
+
+    assert [replace(KEY, limits=Limits(*(7 for _ in names)))] == await SqlRegistry(engine).keys()
 
 
 @pytest.mark.parametrize("spoilt", [{"details": "{"}, {"at": "soon"}])
