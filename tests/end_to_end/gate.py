@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,18 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.commands import forge
-from tests.end_to_end.processes import Running, environment, python, running
+from tests.end_to_end.processes import Running, environment, running
 
-SCRIPTED = """
-import asyncio, sys
-from proxy.demo import scripted
-
-async def main() -> None:
-    print("The script answers on", (await scripted.start(pause=float(sys.argv[1]))).url, flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
 ANSWERS = re.compile(r"answers on (http://\S+)")
 LISTENS = re.compile(r"listens on +(http://\S+)")
 COMMAND_SECONDS = 60.0
@@ -103,16 +92,15 @@ def ended(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def opened(folder: Path, upstream: str) -> Iterator[Gate]:
-    serve = python("proxy", "serve", "--listen", "127.0.0.1:0", "--upstream", upstream)
-    with running(serve, folder, LISTENS, environment(folder)) as process:
+    serve = ["serve", "--listen", "127.0.0.1:0", "--upstream", upstream]
+    with running(serve, folder, LISTENS, environment(folder), forge().gate) as process:
         yield Gate(process, folder)
 
 
 @contextmanager
 def scripted(folder: Path, *, pause: float = 0.001) -> Iterator[str]:
     """Where a script stands in for Ollama, with so many seconds before each word; a token is a word."""
-    command = [sys.executable, "-c", SCRIPTED, str(pause)]
-    with running(command, folder, ANSWERS, environment(folder)) as process:
+    with running([str(pause)], folder, ANSWERS, environment(folder), forge().script) as process:
         yield process.url
 
 

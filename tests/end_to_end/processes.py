@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.end_to_end.commands import Forked
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -21,13 +23,16 @@ LOOK_EVERY_SECONDS = 0.02
 
 T = TypeVar("T")
 
+Start = Callable[[Sequence[str], Path, Mapping[str, str], Path, Path], Forked]
+"""As ``Forge.gate``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
     """A process that has said where it answers."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
     """Where all that it says on stderr goes; what it says on stdout stands beside it."""
 
@@ -45,21 +50,18 @@ def environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def running(
-    command: Sequence[str], folder: Path, says: re.Pattern[str], variables: Mapping[str, str]
+    command: Sequence[str],
+    folder: Path,
+    says: re.Pattern[str],
+    variables: Mapping[str, str],
+    start: Start | None = None,
 ) -> Iterator[Running]:
     """The command, from when it has told its address on stdout or stderr until the end of the block."""
     folder.mkdir(parents=True, exist_ok=True)
     out, err = folder / "out.log", folder / "err.log"
-    with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=dict(variables),
-            stdin=subprocess.PIPE,  # A leash, for whoever takes it: it ends with us, even when we are killed.
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+    for log in (out, err):
+        log.write_bytes(b"")
+    process = (start or _started)(command, folder, variables, out, err)
     try:
 
         def told() -> str | None:
@@ -73,7 +75,22 @@ def running(
         _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _started(
+    command: Sequence[str], folder: Path, variables: Mapping[str, str], out: Path, err: Path
+) -> subprocess.Popen[bytes]:
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(variables),
+            stdin=subprocess.PIPE,  # A leash, for whoever takes it: it ends with us, even when we are killed.
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+
+def _end(process: subprocess.Popen[bytes] | Forked) -> None:
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -81,7 +98,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # And whatever it has started.
     process.wait()
-    if process.stdin is not None:
+    if isinstance(process, subprocess.Popen) and process.stdin is not None:
         process.stdin.close()
 
 

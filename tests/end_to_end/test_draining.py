@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.end_to_end.commands import forge
 from tests.end_to_end.gate import LISTENS, Account, Gate, Row
-from tests.end_to_end.processes import STOP_SECONDS, environment, python, running
+from tests.end_to_end.processes import STOP_SECONDS, environment, running
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question
 from tests.fakes.eventually import eventually
 from tests.fakes.raw_client import RawClient, Told
@@ -36,7 +37,7 @@ def gate_before(upstream: RecordingUpstream, folder: Path, **settings: str) -> I
     folder.mkdir(parents=True, exist_ok=True)
     told = {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "upstream": upstream.url, **settings}
     (folder / "llamagate.toml").write_text("".join(f'{name} = "{value}"\n' for name, value in told.items()))
-    with running(python("proxy", "serve"), folder, LISTENS, environment(folder)) as process:
+    with running(["serve"], folder, LISTENS, environment(folder), forge().gate) as process:
         yield Gate(process, folder)
 
 

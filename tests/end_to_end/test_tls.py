@@ -20,8 +20,9 @@ import openai
 import pytest
 import trustme
 
+from tests.end_to_end.commands import forge
 from tests.end_to_end.gate import Account, Gate, ended, scripted
-from tests.end_to_end.processes import environment, python, running, until
+from tests.end_to_end.processes import environment, running, until
 
 LISTENS = re.compile(r"listens on +(https://\S+)")
 WARNS = re.compile(r"(WARNING: [^\n]*trusted_proxies)")
@@ -119,8 +120,8 @@ def there(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encr
         "LLAMAGATE_TLS__CLIENT_AUTHORITIES": str(folder / "ca.pem"),
         "LLAMAGATE_TRUSTED_PROXIES": "127.0.0.1",
     }
-    serve = python("proxy", "serve", "--listen", "127.0.0.1:0", "--upstream", model)
-    with running(serve, folder, LISTENS, {**environment(folder), **told}) as process:
+    serve = ["serve", "--listen", "127.0.0.1:0", "--upstream", model]
+    with running(serve, folder, LISTENS, {**environment(folder), **told}, forge().gate) as process:
         yield Encrypted(Gate(process, folder), ca, folder)
 
 
@@ -296,8 +297,8 @@ def test_a_trusted_proxy_says_who_the_client_is_and_the_ledger_believes_it(there
 
 
 def test_a_gate_that_others_can_reach_without_tls_warns_and_says_what_to_do(tmp_path: Path, model: str) -> None:
-    serve = python("proxy", "serve", "--listen", "0.0.0.0:0", "--upstream", model)
-    with running(serve, tmp_path, WARNS, environment(tmp_path)) as process:
+    serve = ["serve", "--listen", "0.0.0.0:0", "--upstream", model]
+    with running(serve, tmp_path, WARNS, environment(tmp_path), forge().gate) as process:
         assert "TLS" in process.url
 
 

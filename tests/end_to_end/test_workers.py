@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.bootstrap.supervising import HUNG_SECONDS
 from proxy.vocabulary import Tongue
+from tests.end_to_end.commands import forge
 from tests.end_to_end.gate import LISTENS, Account, Gate, Row, ended
-from tests.end_to_end.processes import START_SECONDS, STOP_SECONDS, environment, python, running
+from tests.end_to_end.processes import START_SECONDS, STOP_SECONDS, environment, running
 from tests.end_to_end.test_draining import ADMIN, connected, got
 from tests.fakes.answers import NATIVE_LINES, NDJSON, WHOLE, question
 from tests.fakes.eventually import eventually
@@ -174,8 +175,8 @@ async def house(told: dict[str, object], upstream: RecordingUpstream, tmp_path: 
     folder = tmp_path / "gate"
     write(folder, told)
     account = await asyncio.to_thread(Gate(None, folder).issue, "alice")  # type: ignore[arg-type]  # It only knows it.
-    serve = python("proxy", "serve", "--workers", str(WORKERS))
-    opening = running(serve, folder, LISTENS, environment(folder))
+    serve = ["serve", "--workers", str(WORKERS)]
+    opening = running(serve, folder, LISTENS, environment(folder), forge().gate)
     process = await asyncio.to_thread(opening.__enter__)  # Its first question is for the upstream in this loop.
     try:
         here = House(Gate(process, folder), upstream, account, told)

@@ -22,8 +22,9 @@ from proxy.bootstrap.workshop import Workshop
 from proxy.config.settings import Settings
 from proxy.policy.endpoints import ENDPOINTS
 from proxy.vocabulary import SEGMENT, Takes
+from tests.end_to_end.commands import forge as commands
 from tests.end_to_end.gate import LISTENS
-from tests.end_to_end.processes import environment, python, running
+from tests.end_to_end.processes import environment, running
 from tests.fakes.answers import BESIDES_MODEL, DIGEST, MODEL, NDJSON, SSE, STREAMS, WHOLE
 from tests.fakes.ollama_client import OllamaClient, new_key_file
 from tests.fakes.raw_client import RawClient
@@ -556,7 +557,7 @@ async def everything_on(folder: Path, redis: RedisServer, canaries: Canaries) ->
         ):
             canaries.known(word, place)
         variables = environment(gate)
-        with running(python("proxy", "serve"), gate, ADMIN, variables) as process:
+        with running(["serve"], gate, ADMIN, variables, commands().gate) as process:
             listens = LISTENS.search(process.log.read_text())  # It is said before.
             assert listens is not None
             port = urllib.parse.urlsplit(listens[1]).port or 0

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from proxy.policy import endpoints
 from proxy.vocabulary import Tongue
+from tests.end_to_end.commands import forge
 from tests.end_to_end.gate import LISTENS, Gate
-from tests.end_to_end.processes import Running, environment, python, running
+from tests.end_to_end.processes import Running, environment, running
 from tests.fakes.answers import WHOLE
 from tests.fakes.eventually import eventually
 from tests.fakes.raw_client import RawClient, Told
@@ -149,7 +150,7 @@ async def standing(folder: Path) -> AsyncIterator[Stand]:
         upstream.answers = _answer
         key = await asyncio.to_thread(Gate(None, folder).issue, "alice")  # type: ignore[arg-type]  # It only knows the folder.
         (folder / "llamagate.toml").write_text(f'upstream = "{upstream.url}"\n{SETTINGS}')
-        process = running(python("proxy", "serve"), folder, LISTENS, environment(folder))
+        process = running(["serve"], folder, LISTENS, environment(folder), forge().gate)
         begun = await asyncio.to_thread(process.__enter__)
         try:
             match = ADMIN.search(begun.log.read_text())
