@@ -57,6 +57,8 @@ class GateError(Exception):
     status: int = 500
     code: str = "internal_error"
     default: ClassVar[str] = "The gate failed on this request."
+    param: str | None = None
+    """Which member of the request it is about, where that is known. Like the message, it is safe to show."""
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or self.default

@@ -79,8 +79,13 @@ class Dialect(Protocol):
     def meter(self, ask: Ask, *, streamed: bool, visible: Visible) -> Meter:
         """A fresh meter; ``streamed`` says whether the backend answers piece by piece."""
 
-    def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
-        """The JSON body of an error; ``counts`` says what there was too much of, ``requests`` or ``tokens``."""
+    def refusal(
+        self, status: int, code: str, message: str, call_id: str, counts: str | None = None, param: str | None = None
+    ) -> bytes:
+        """The JSON body of an error.
+
+        ``counts`` says what there was too much of, ``requests`` or ``tokens``, and ``param`` what it is about.
+        """
 
     def last_words(self, code: str, message: str, call_id: str) -> bytes:
         """How a stream that has begun tells that it failed; empty where the dialect has no room for it."""

@@ -51,7 +51,9 @@ class AnthropicDialect:
         bounds = bounds_of(ask, ask.fields.get("max_tokens", b"null"))
         return EventsMeter(bounds) if streamed else WholeMeter(bounds, told_in)
 
-    def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
+    def refusal(
+        self, status: int, code: str, message: str, call_id: str, counts: str | None = None, param: str | None = None
+    ) -> bytes:
         kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
         return strict_json.dump({"type": "error", "error": {"type": kind, "message": message}, "request_id": call_id})
 

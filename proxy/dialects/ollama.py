@@ -67,7 +67,9 @@ class OllamaDialect:
             return LinesMeter(bounds)
         return WholeMeter(bounds, told_in if ask.endpoint.usage_in is UsageIn.DONE else _never)
 
-    def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
+    def refusal(
+        self, status: int, code: str, message: str, call_id: str, counts: str | None = None, param: str | None = None
+    ) -> bytes:
         return strict_json.dump({"error": message})
 
     def last_words(self, code: str, message: str, call_id: str) -> bytes:

@@ -61,9 +61,11 @@ class OpenAIDialect:
             return ChunksMeter(bounds, hides_usage=ask.hides_usage)
         return WholeMeter(bounds, told_in)
 
-    def refusal(self, status: int, code: str, message: str, call_id: str, counts: str | None = None) -> bytes:
+    def refusal(
+        self, status: int, code: str, message: str, call_id: str, counts: str | None = None, param: str | None = None
+    ) -> bytes:
         kind = counts or TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-        return strict_json.dump({"error": {"message": message, "type": kind, "param": None, "code": code}})
+        return strict_json.dump({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
     def last_words(self, code: str, message: str, call_id: str) -> bytes:
         return b"data: " + self.refusal(502, code, message, call_id) + b"\n\n"

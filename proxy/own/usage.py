@@ -70,9 +70,11 @@ def asked(query: Mapping[str, str], now: datetime, time_zone: str) -> Period:
     if until is not None and since >= until:
         hint = "" if "since" in query else " Without 'since' it begins with this month."
         raise NotUnderstood(f"That time ends before it begins.{hint}", param="until")
+    # By the clocks of the zone: a month in which they are put back has 31 days too, and an hour more.
+    lasts = (until or max(now, since)).astimezone(zone) - since.astimezone(zone)
     for group in by:
         longest = LONGEST.get(group)
-        if longest is not None and (until or max(now, since)) - since > longest:
+        if longest is not None and lasts > longest:
             raise NotUnderstood(f"By {group} usage is told for at most {longest.days} days at once.", param="since")
     return Period(since, until, by, zone.key)
 

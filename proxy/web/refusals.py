@@ -11,4 +11,5 @@ def rendered(error: GateError, path: str, call_id: str) -> tuple[int, dict[str, 
     """Status, header fields and body. The message is one of ours and holds nothing that the client sent."""
     dialect = DIALECTS[endpoints.tongue_of(path)]
     headers = {"Content-Type": JSON, "Cache-Control": "no-store", **error.headers}
-    return error.status, headers, dialect.refusal(error.status, error.code, error.message, call_id, error.counts)
+    body = dialect.refusal(error.status, error.code, error.message, call_id, error.counts, error.param)
+    return error.status, headers, body

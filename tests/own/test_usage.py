@@ -155,6 +155,20 @@ def test_a_day_begins_when_it_does_even_where_midnight_was_skipped_or_came_twice
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        {"by": "hour"},
+        {"by": "hour", "since": "2026-10-01", "until": "2026-11-01"},
+        {"by": "day", "since": "2027-10-30", "until": "2028-10-30"},
+    ],
+)
+def test_a_month_in_which_the_clocks_are_put_back_is_no_longer_than_others(query: dict[str, str]) -> None:
+    last_hour_of_october = datetime(2026, 10, 31, 22, 30, tzinfo=UTC)
+
+    assert tuple(query["by"].split(",")) == asked(query, last_hour_of_october, "Europe/Berlin").by
+
+
+@pytest.mark.parametrize(
     ("query", "param", "says"),
     [
         ({"since": "yesterday"}, "since", "'since' should be like 2026-11-01,"),

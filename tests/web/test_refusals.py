@@ -119,3 +119,11 @@ def test_a_refusal_has_the_shape_of_the_route_that_was_asked(
     assert shape == {name: set(value) if isinstance(value, dict) else None for name, value in told.items()}
     assert {"Content-Type": "application/json", "Cache-Control": "no-store", **error.headers} == headers
     assert error.message in body.decode()
+
+
+async def test_a_client_of_openai_is_told_which_member_is_wrong(gate: Gate) -> None:
+    wrong_type = await gate.ask(gate.post("/v1/chat/completions", {"model": "llama3.2", "stream": "yes"}))
+    no_zone = await gate.ask(gate.get("/v1/usage?tz=Moon/Far"))
+
+    assert (400, "stream") == (wrong_type.status, json.loads(wrong_type.body)["error"]["param"])
+    assert (400, "tz") == (no_zone.status, json.loads(no_zone.body)["error"]["param"])

@@ -205,6 +205,9 @@ def _some(packed: gzip.GzipFile, most: int) -> bytes:
 def _refuse_existing(path: Path, force: bool) -> None:
     if path.is_dir():
         raise NotDone(f"{path} is a folder.")
+    if path.exists() and not path.is_file():
+        # Not with --force either: as root, it would take /dev/stdout away from the whole machine.
+        raise NotDone(f"{path} is there and is no file.")
     if not force and (path.exists() or path.is_symlink()):
         raise NotDone(f"{path} is there already. Say --force to replace it.")
 

@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import stat
 import tarfile
 from contextlib import suppress
@@ -76,6 +77,19 @@ def test_one_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
     assert [path] == list(tmp_path.iterdir())
     assert "mine" == path.read_text()
+
+
+def test_a_pipe_is_not_replaced_whatever_is_told(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(NotDone, match="is no file"), archive.written(path, force=True):
+            pass
+
+    assert pipe.is_fifo()
+    assert link.is_symlink()
 
 
 def half_way(path: Path) -> None:
