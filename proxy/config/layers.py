@@ -12,7 +12,7 @@ from proxy.errors import Misconfigured
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """What systemd calls it (systemd.exec(5))."""
-_NOT_SETTINGS = {"LLAMAGATE_CONFIG", "LLAMAGATE_DOCTOR_KEY", "LLAMAGATE_VENV"}
+_NOT_SETTINGS = {"LLAMAGATE_CONFIG", "LLAMAGATE_DOCTOR_KEY", "LLAMAGATE_DOCTOR_PRIVATE", "LLAMAGATE_VENV"}
 _LINE = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 # Kubernetes tells every pod of a Service called llamagate in these; nobody wrote them, so nobody mistook them.
 _SERVICE_LINK = re.compile(r"LLAMAGATE_(SERVICE_(HOST|PORT.*)|PORT_[0-9]+_.*)")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.doctor.findings import AS_THE_GATE, Finding, critical, info, ok, warning
+from proxy.doctor.findings import AS_THE_GATE, PRIVATE, Finding, critical, info, ok, warning
 
 OLDEST_POSTGRESQL = 14
 """Older ones get no fixes any more."""
@@ -25,6 +25,8 @@ class Database:
     """The first number, of PostgreSQL only."""
     is_local: bool = True
     """Whether nothing of it goes over a network."""
+    is_private: bool = False
+    """Whether somebody has said that nobody else is in the network between."""
     has_tls: bool | None = None
     revision: str | None = None
     """Of its schema; None where it has none yet."""
@@ -66,10 +68,15 @@ def findings(database: Database, newest: str, *, has_issuers: bool) -> Iterator[
             "It gets no fixes any more.",
             f"pg_upgrade to {OLDEST_POSTGRESQL} or newer",
         )
-    if not database.is_local and database.has_tls is False:
+    open_way = "The way to the PostgreSQL is not encrypted."
+    if database.is_local or database.has_tls is not False:
+        pass
+    elif database.is_private:
+        yield info("database.tls", open_way, PRIVATE)
+    else:
         yield warning(
             "database.tls",
-            "The way to the PostgreSQL is not encrypted.",
+            open_way,
             "Whoever is on the way reads the digests of keys and can change what plans they have.",
             "ssl=require (or ssl=verify-full) behind a ? at the end of database_url, and ssl = on in postgresql.conf",
         )

@@ -51,6 +51,8 @@ class File:
     """Why it cannot be looked at."""
     is_given: bool = False
     """The service manager or the container's engine sets its mode, and keeps others out of the folder around it."""
+    is_read_only: bool = False
+    """It is mounted from elsewhere so that nothing here can change it, not even its mode."""
 
 
 def findings(files: Iterable[File]) -> Iterator[Finding]:
@@ -86,5 +88,5 @@ def _of(file: File) -> Finding | None:
         "file.mode",
         f"{file.path} ({file.kind}) may be {verb} by others (mode {file.mode:04o}).",
         _WHY[file.kind],
-        f"chmod {mode} {quote(file.path)}",
+        f"chmod {mode} {quote(file.path)}" + (", where it is mounted from" if file.is_read_only else ""),
     )

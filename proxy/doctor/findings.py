@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 AS_THE_GATE = "sudo -u llamagate /opt/llamagate/bin/llamagate doctor --config /etc/llamagate/llamagate.toml"
 """Where docs/quickstart.md puts both. Without the file that user would look into another state directory."""
+PRIVATE = "That network was told to be the gate's and its own (--private), which cannot be seen from here."
+"""Why no more than a note is made of what would be read along elsewhere."""
 
 
 class Severity(enum.StrEnum):

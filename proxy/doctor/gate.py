@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from proxy.doctor.findings import AS_THE_GATE, Finding, critical, info, ok, warning
+from proxy.doctor.findings import AS_THE_GATE, PRIVATE, Finding, critical, info, ok, warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Gate:
     """Why it says nothing; None where it does."""
     is_running: bool = False
     ledger: Ledger | None = None
+    admin_private: bool = False
+    """Whether somebody has said that nobody else is in the network where others reach the admin listener."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ def findings(gate: Gate) -> Iterator[Finding]:
         )
     else:
         yield ok("gate.tls", "Nobody on the way can read keys and prompts.")
-    if gate.admin_public:
+    if gate.admin_public and gate.admin_private:
+        yield info("gate.admin", f"The admin listener is at {gate.admin_listen}, and asks for no key.", PRIVATE)
+    elif gate.admin_public:
         yield warning(
             "gate.admin",
             f"The admin listener is reachable from other machines, at {gate.admin_listen}.",

@@ -12,8 +12,8 @@ _MAKE_LOOPBACK = (
     f"{_ENVIRONMENT.format(LOOPBACK)}; in containers publish no port of Ollama (no ports: in the compose file)"
 )
 _UPDATE = (
-    "curl -fsSL https://ollama.com/install.sh | sh, or with compose OLLAMA_IMAGE=ollama/ollama:VERSION in .env and "
-    "docker compose up -d"
+    "curl -fsSL https://ollama.com/install.sh | sh, or with compose OLLAMA_IMAGE=ollama/ollama:VERSION in .env "
+    "(with amd.yml OLLAMA_ROCM_IMAGE=ollama/ollama:VERSION-rocm) and docker compose up -d"
 )
 
 

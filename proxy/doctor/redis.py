@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.doctor.findings import Finding, critical, info, ok, warning
+from proxy.doctor.findings import PRIVATE, Finding, critical, info, ok, warning
 
 OLDEST = (6, 0)
 """The first with users of their own, TLS, and scripts that may ask for the time before they write."""
@@ -21,6 +21,8 @@ class Redis:
     version: str = ""
     is_local: bool = True
     """Whether it is asked on this machine's loopback or by a socket in the file system."""
+    is_private: bool = False
+    """Whether somebody has said that nobody else is in the network between."""
     has_tls: bool = False
     asks_for_password: bool | None = None
     """Whether it tells nothing to whoever has none; None where nobody could tell."""
@@ -129,10 +131,15 @@ def _guarding(redis: Redis) -> Iterator[Finding]:
             '"requirepass PASSWORD" in redis.conf (openssl rand -hex 32), systemctl restart redis-server, and '
             'redis_url = "redis://:PASSWORD@HOST:6379/0"',
         )
-    if not redis.is_local and not redis.has_tls:
+    open_way = f"The way to the Redis at {redis.name} is not encrypted."
+    if redis.is_local or redis.has_tls:
+        return
+    if redis.is_private:
+        yield info("redis.tls", open_way, PRIVATE)
+    else:
         yield warning(
             "redis.tls",
-            f"The way to the Redis at {redis.name} is not encrypted.",
+            open_way,
             "Whoever is on the way reads the password, and could say what was never said.",
             'redis_url = "rediss://:PASSWORD@HOST:6379/0" and tls-port in redis.conf, unless that network is the '
             "gate's and the Redis's alone",

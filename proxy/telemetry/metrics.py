@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString as written_float
 
+from proxy.errors import GateError
 from proxy.vocabulary import Clock, Entry, Outcome
 
 WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -156,7 +157,8 @@ class _Sums:
 
     def __init__(self) -> None:
         self.routes: dict[str, _Route] = {}
-        self.reasons: dict[str, int] = {}
+        # From the beginning: of a counter that appears with its first mistake Prometheus sees no increase.
+        self.reasons: dict[str, int] = {GateError.code: 0}
         self.tokens = [0, 0]
         """Of prompts, and of answers."""
         self.estimated = 0

@@ -272,6 +272,7 @@ def test_variables_that_are_not_ours_to_read_are_let_be() -> None:
         "LLAMAGATE_CONFIG": "x",
         "LLAMAGATE_VENV": "x",
         "LLAMAGATE_DOCTOR_KEY": "x",
+        "LLAMAGATE_DOCTOR_PRIVATE": "x",
         "PATH": "x",
         "LLAMAGATE_SERVICE_HOST": "10.0.0.1",
         "LLAMAGATE_SERVICE_PORT_HTTP": "80",

@@ -152,9 +152,11 @@ def build(stage: Stage, context: Path, box: Box, wheels: Path) -> None:
 
 
 def copy(source: Path, target: Path, *, is_folder: bool = False) -> None:
-    """As COPY does: of a folder, what is in it."""
+    """As COPY does: of a folder, what is in it, and not its mode (moby/buildkit#1941)."""
     if source.is_dir():
+        mode = target.stat().st_mode if target.exists() else 0o755
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
+        target.chmod(mode)
         return
     there = target / source.name if is_folder else target
     there.parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from proxy.config import keys
 from proxy.config.load import load
 from proxy.config.redis_url import redis_address
 from proxy.config.settings import Settings
+from proxy.doctor.looking import database as looking_at_databases
 from proxy.doctor.looking import redis as looking
 from proxy.doctor.redis import findings
 from proxy.policy.models import canonical_pattern
@@ -186,6 +187,27 @@ def test_the_gate_understands_all_that_it_is_told(files: tuple[str, ...], profil
     assert not settings.readable
 
 
+def test_what_the_doctor_is_told_of_as_private_is_where_only_who_has_to_be_there_is() -> None:
+    whole = everything()
+    services, networks = whole["services"], whole["networks"]
+    told = services["gate"]["environment"]["LLAMAGATE_DOCTOR_PRIVATE"].split()
+    settings = settings_of(services)
+    assert settings.redis is not None
+    assert settings.admin_listen is not None
+    asked = {settings.redis.hosts[0][0], *looking_at_databases.hosts(settings.database)}
+
+    assert asked | {settings.admin_listen.rpartition(":")[0]} == set(told)
+    assert all([*services[name]["networks"]] == ["store"] for name in asked)
+    assert networks["store"]["internal"] is networks["watched"]["internal"] is True
+
+
+def test_an_image_of_ollama_that_is_told_does_not_take_the_place_of_the_one_for_amd() -> None:
+    told = {**VARIABLES, "OLLAMA_IMAGE": "ollama/ollama:0.34.0"}
+
+    assert "ollama/ollama:0.34.0" == project(told)["services"]["ollama"]["image"]
+    assert "ollama/ollama:0.33.0-rocm" == project(told, "amd")["services"]["ollama"]["image"]
+
+
 def test_without_a_password_for_it_postgresql_is_not_asked() -> None:
     services = project({"REDIS_PASSWORD": PASSWORD})["services"]
 
@@ -216,7 +238,11 @@ def test_every_variable_of_the_compose_files_is_told_of_in_the_example_and_no_ot
 
 def test_every_setting_of_the_gate_that_is_named_there_exists() -> None:
     text = MAIN.read_text() + "".join((OVERRIDES / f"{one}.yml").read_text() for one in FILES)
-    named = set(re.findall(r"^ +(LLAMAGATE_[A-Z_]+):", text, re.MULTILINE)) - {"LLAMAGATE_CONFIG", "LLAMAGATE_DOMAIN"}
+    named = set(re.findall(r"^ +(LLAMAGATE_[A-Z_]+):", text, re.MULTILINE)) - {
+        "LLAMAGATE_CONFIG",
+        "LLAMAGATE_DOCTOR_PRIVATE",
+        "LLAMAGATE_DOMAIN",
+    }
 
     assert len(named) >= 5
     assert [] == [one for one in named if not keys.is_setting(tuple(one.removeprefix(keys.PREFIX).lower().split("__")))]
@@ -225,7 +251,7 @@ def test_every_setting_of_the_gate_that_is_named_there_exists() -> None:
 
 def test_the_example_has_the_same_values_as_what_holds_without_it() -> None:
     told = dict(re.findall(r"^#([A-Z_]+)=(.+)$", ENV, re.MULTILINE))
-    texts = "".join(file.read_text() for file in (MAIN, OVERRIDES / "nvidia.yml"))
+    texts = "".join(file.read_text() for file in (MAIN, *(OVERRIDES / f"{one}.yml" for one in FILES)))
     held = dict(re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", texts))
 
     assert {name: held[name] for name in told if name in held and name != "LLAMAGATE_DOMAIN"} == {

@@ -9,8 +9,14 @@ import trustme
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from docs.generate import kinds
 from proxy.config.settings import Settings
+from proxy.errors import AuthUnavailable, GateError, GateStopping, RateLimited, StorageFailed
+from proxy.ledger.under_way import Stage
+from proxy.limits.verdict import Kind
+from proxy.policy.endpoints import ENDPOINTS
 from proxy.telemetry.metrics import FIGURES
+from proxy.vocabulary import Level, Outcome
 from tests.conftest import OpenGate
 from tests.deploy.promql import ON_COUNTERS, NoPromQL, Read, read
 from tests.fakes.answers import NATIVE_LINES, NDJSON, question, streamed
@@ -100,6 +106,56 @@ async def test_every_metric_of_a_gate_is_drawn(known: Known) -> None:
 
     # How many keys and fetches there are is no news while none fails.
     assert {"llamagate_issuer_keys", "llamagate_issuer_fetches_total"} == told - drawn
+
+
+def alternatives(pattern: str) -> list[str]:
+    """What a pattern has between bars that stand in no brackets."""
+    found, depth = [""], 0
+    for sign in pattern:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "|" and not depth:
+            found.append("")
+        else:
+            found[-1] += sign
+    return found
+
+
+def test_every_value_that_is_asked_for_is_one_that_a_gate_tells() -> None:
+    words = {
+        "outcome": [*Outcome],
+        "stage": [*Stage],
+        "endpoint": [endpoint.path for endpoint in ENDPOINTS],
+        "event": ["strangers_refused"],
+        "reason": [*(kind.code for kind in kinds()), *(f"{level}-{kind}" for level in Level for kind in Kind)],
+    }
+    asked = {
+        (name, one)
+        for _, query in queries()
+        for looked in read(query).selectors
+        for name, value in looked.labels.items()
+        if name in words
+        for one in alternatives(value)
+    }
+
+    assert words.keys() == {name for name, _ in asked}
+    assert [] == [(name, one) for name, one in asked if not any(re.fullmatch(one, word) for word in words[name])]
+
+
+def test_calls_that_a_limit_refused_are_drawn_as_such_by_the_names_of_limits() -> None:
+    """As the ledger has them: ``key-requests``, where a caller is told ``rate_limit_exceeded``."""
+    (panel,) = (one for one in DRAWN if one["title"] == "Refused by a limit")
+    (looked,) = read(panel["targets"][0]["expr"]).selectors
+    refused = RateLimited("", wait=1, limit=f"{Level.EVERYBODY}-{Kind.DAY_TOKENS}")
+
+    assert re.fullmatch(looked.labels["reason"], refused.reason)
+
+
+def test_a_mistake_of_the_gates_own_is_not_told_of_while_something_else_is_away_or_it_is_stopped() -> None:
+    (alert,) = (one for one in ALERTS if one["alert"] == "GateFails")
+    (looked,) = read(alert["expr"]).selectors
+
+    assert {"reason": GateError().reason} == looked.labels
+    assert not {one().reason for one in (StorageFailed, AuthUnavailable, GateStopping)} & {*looked.labels.values()}
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def image(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     except Unreachable as error:
         pytest.skip(f"the packages of the locks cannot be fetched here: {error}")
     build(BUILD, ROOT, box, wheels)
-    copy(box.place("/opt/state"), box.place("/var/lib/llamagate"))
-    box.place("/var/lib/llamagate").chmod(0o700)
+    (state,) = (step.words for step in FINAL.all("COPY") if "/opt/state" in step.words)
+    copy(*map(box.place, state[-2:]))
     shutil.rmtree(box.place("/opt/build"))
     return box
 
@@ -72,6 +72,11 @@ def test_it_is_nobody_and_writes_nothing_but_its_state(told: dict[str, Any]) -> 
     assert USER == told["user"]
     assert "written" != told["code"]
     assert 0 != told["pip"]
+
+
+def test_the_folder_for_its_state_is_for_nobody_else_to_look_into(image: Box) -> None:
+    """The volume that is mounted there begins as it is."""
+    assert 0o700 == image.place("/var/lib/llamagate").stat().st_mode & 0o777
 
 
 def test_the_bill_of_materials_is_of_this_version(image: Box) -> None:

@@ -24,6 +24,7 @@ def test_of_a_good_one_nothing_bad_is_told() -> None:
         ({"kind": "SQLite", "failure": "SQLite says SQLITE_CANTOPEN"}, "database.reachable", "critical"),
         ({"version": 13}, "database.version", "warning"),
         ({"has_tls": False}, "database.tls", "warning"),
+        ({"has_tls": False, "is_private": True}, "database.tls", "info"),
         ({"revision": "0003", "live_keys": None}, "database.schema", "info"),
         ({"revision": None, "live_keys": None}, "database.schema", "info"),
         ({"revision": "0006", "live_keys": None}, "database.schema", "critical"),

@@ -37,6 +37,16 @@ def test_the_cure_is_a_command_with_the_file_as_a_shell_takes_it() -> None:
     assert "mode 0644" in told[0].what
 
 
+def test_what_a_container_cannot_change_is_mended_where_it_comes_from() -> None:
+    """As the configuration of a clone that was made with a umask of 002, in compose."""
+    (told,) = findings([File("/etc/llamagate/llamagate.toml", Kind.CONFIG, 0o664, is_read_only=True)])
+
+    assert ("critical", "chmod go-w /etc/llamagate/llamagate.toml, where it is mounted from") == (
+        told.severity,
+        told.cure,
+    )
+
+
 def test_what_is_not_there_is_not_counted_and_what_a_container_gives_is_left_to_it() -> None:
     files = [
         File("/none", Kind.PEPPER, None),

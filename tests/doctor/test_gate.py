@@ -25,6 +25,7 @@ GOOD = Gate("http://127.0.0.1:11435", "127.0.0.1:11435", is_running=True, ledger
         ({"ledger": Ledger(lost=1)}, "gate.ledger", "warning"),
         ({"is_readable": True}, "gate.tls", "critical"),
         ({"admin_public": True}, "gate.admin", "warning"),
+        ({"admin_public": True, "admin_private": True}, "gate.admin", "info"),
     ],
 )
 def test_the_gate_is_told_of_as_it_is(facts: dict[str, Any], id: str, severity: str) -> None:

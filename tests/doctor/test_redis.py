@@ -37,6 +37,8 @@ def test_of_a_good_one_nothing_bad_is_told() -> None:
         ({"asks_for_password": False}, "redis.password", "warning"),
         ({"asks_for_password": False, "is_local": False}, "redis.password", "critical"),
         ({"is_local": False}, "redis.tls", "warning"),
+        ({"is_local": False, "is_private": True}, "redis.tls", "info"),
+        ({"asks_for_password": False, "is_local": False, "is_private": True}, "redis.password", "critical"),
     ],
 )
 def test_whatever_is_wrong_is_told_as_badly_as_it_is(facts: dict[str, Any], id: str, severity: str) -> None:

@@ -149,6 +149,15 @@ async def test_what_is_told_is_of_one_moment() -> None:
     assert 1 == told["llamagate_call_seconds_count", (("endpoint", "/api/chat"),)]
 
 
+async def test_a_mistake_of_the_gates_own_is_counted_from_nothing_on_so_that_the_first_is_seen_to_be_more() -> None:
+    metrics = Metrics()
+    before = b'llamagate_not_served_total{reason="internal_error"} 0.0' in (await metrics.text())[1]
+    metrics.recorded(replace(ENTRY, outcome=Outcome.GATE_FAILED, reason="internal_error"))
+
+    assert before
+    assert b'llamagate_not_served_total{reason="internal_error"} 1.0' in (await metrics.text())[1]
+
+
 async def test_nobody_and_nothing_that_was_sent_is_in_it() -> None:
     metrics = Metrics()
     metrics.recorded(ENTRY)

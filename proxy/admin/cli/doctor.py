@@ -51,13 +51,22 @@ def doctor(
             help="How long a silent answer must survive; 0: none.",
         ),
     ] = 70,
+    private: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--private",
+            metavar="HOST",
+            envvar="LLAMAGATE_DOCTOR_PRIVATE",
+            help="A host, as the settings name it, in a network where nobody else is: no TLS there is no warning.",
+        ),
+    ] = None,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Tell what is wrong around the gate and what cures it; end with 1 after a warning, with 2 after worse."""
     tools: Tools = ctx.obj
     if url is None:
-        found = _inside(tools, config)
+        found = _inside(tools, config, frozenset(private or ()))
     else:
         if key and wait and not as_json:
             say(f"This takes some {wait} seconds.", "dim", err=True)
@@ -70,12 +79,12 @@ def doctor(
     raise typer.Exit(exit_code(found))
 
 
-def _inside(tools: Tools, config: Config) -> list[Finding]:
+def _inside(tools: Tools, config: Config, private: frozenset[str]) -> list[Finding]:
     try:
         loaded = tools.load(config, {})
     except Mistakes as error:
         return list(gate.mistakes([Mistake(one.where, one.key, one.problem, one.cure) for one in error.mistakes]))
-    return asyncio.run(inside(loaded, _means(tools)))
+    return asyncio.run(inside(loaded, _means(tools, private)))
 
 
 def _outside(tools: Tools, url: str, key: str | None, wait: int) -> list[Finding]:
@@ -87,12 +96,12 @@ def _outside(tools: Tools, url: str, key: str | None, wait: int) -> list[Finding
         raise typer.BadParameter(f"{error}", param_hint="--url") from None
 
 
-def _means(tools: Tools) -> Means:
+def _means(tools: Tools, private: frozenset[str] = frozenset()) -> Means:
     async def running(settings: Settings) -> Gate:
         return await _running(tools, settings)
 
     named = (os.environ.get(name) for name in keys.twins())
-    return Means(tools.now, time.monotonic, running, tuple(filter(None, named)))
+    return Means(tools.now, time.monotonic, running, tuple(filter(None, named)), private=private)
 
 
 async def _running(tools: Tools, settings: Settings) -> Gate:

@@ -81,11 +81,14 @@ def _clock(theirs: datetime, before: datetime, after: datetime) -> Clock:
 
 def is_local(url: str) -> bool:
     """Whether it is asked by a socket in the file system, or on loopback."""
+    return all(one.startswith("/") or is_loopback(one) for one in hosts(url))
+
+
+def hosts(url: str) -> list[str]:
+    """Where a PostgreSQL is looked for: names, addresses, and folders of sockets; none means a usual folder."""
     parsed = make_url(url)
     host: Any = parsed.query.get("host") or parsed.host or ""
-    return not host or all(
-        one.startswith("/") or is_loopback(one) for one in ([host] if isinstance(host, str) else host)
-    )
+    return list(filter(None, [host] if isinstance(host, str) else host))
 
 
 _STATES = {

@@ -3,9 +3,10 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from proxy.config.addresses import host_and_port
 from proxy.config.load import Loaded
 from proxy.config.settings import Settings
 from proxy.doctor import certificates, clocks, files, front, gate, machine, ollama
@@ -21,7 +22,7 @@ from proxy.doctor.looking import machine as see_machine
 from proxy.doctor.looking import ollama as ask_ollama
 from proxy.late import late
 from proxy.schema import NEWEST
-from proxy.vocabulary import Clock, Now
+from proxy.vocabulary import Clock, Now, RedisAddress
 
 if TYPE_CHECKING:
     from proxy.doctor.looking import database as ask_database
@@ -45,6 +46,8 @@ class Means:
     """This machine's own, without loopback."""
     trusting: ssl.SSLContext | None = field(default=None, repr=False)
     """Whom clients believe; without it, the usual authorities."""
+    private: frozenset[str] = frozenset()
+    """Hosts, as the settings name them, in networks where somebody has said that nobody else is."""
     patience: float = PATIENCE_SECONDS
 
 
@@ -70,7 +73,10 @@ async def outside(url: str, key: str | None, wait: float, means: Means) -> list[
 
 
 async def _gate(settings: Settings, means: Means) -> list[Finding]:
-    return list(gate.findings(await means.running(settings)))
+    found = await means.running(settings)
+    at = settings.admin_listen
+    is_private = at is not None and host_and_port(at)[0] in means.private
+    return list(gate.findings(replace(found, admin_private=is_private)))
 
 
 async def _ollama(settings: Settings, means: Means) -> list[Finding]:
@@ -85,12 +91,19 @@ async def _redis(settings: Settings, means: Means) -> list[Finding]:
     if settings.redis is None:
         return [redises.none(workers=settings.workers)]
     each = ask_redis.each(settings.redis)
-    seen = await asyncio.gather(*(ask_redis.look(one, now=means.now, patience=means.patience) for one in each))
-    return [finding for found, clock in seen for finding in (*redises.findings(found), *_clocks(clock))]
+    return [finding for found in await asyncio.gather(*(_one_redis(one, means) for one in each)) for finding in found]
+
+
+async def _one_redis(address: RedisAddress, means: Means) -> list[Finding]:
+    found, clock = await ask_redis.look(address, now=means.now, patience=means.patience)
+    # Sentinels tell of a master that is elsewhere.
+    is_private = not address.service and {host for host, _ in address.hosts} <= means.private
+    return [*redises.findings(replace(found, is_private=is_private)), *_clocks(clock)]
 
 
 async def _database(settings: Settings, means: Means) -> list[Finding]:
     found, clock = await ask_database.look(settings.database, now=means.now, patience=means.patience)
+    found = replace(found, is_private={*ask_database.hosts(settings.database)} <= means.private)
     return [*databases.findings(found, NEWEST, has_issuers=bool(settings.issuers)), *_clocks(clock)]
 
 

@@ -1,5 +1,6 @@
 """Looks at the modes of files; reads none of them."""
 
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -50,11 +51,12 @@ def _has_secrets(loaded: Loaded, file: str) -> bool:
 def _seen(path: Path, kind: Kind) -> File:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
+        is_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except (FileNotFoundError, NotADirectoryError):
         return File(str(path), kind, None)
     except OSError as error:
         return File(str(path), kind, None, told(error))
-    return File(str(path), kind, mode, is_given=_is_given(path))
+    return File(str(path), kind, mode, is_given=_is_given(path), is_read_only=is_read_only)
 
 
 def _is_given(path: Path) -> bool:

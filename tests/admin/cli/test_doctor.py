@@ -68,6 +68,24 @@ def test_what_the_running_gate_says_of_its_ledger_is_told(type_in: Type, tools: 
     assert "critical" == told["gate.ledger"]
 
 
+@pytest.mark.parametrize("told", ["", "elsewhere", "redis 10.211.44.3"])
+def test_a_network_of_its_own_is_told_by_its_hosts(
+    type_in: Type, tools: FakeTools, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    tools.text += '\nadmin_listen = "10.211.44.3:11436"'
+    monkeypatch.setenv("LLAMAGATE_DOCTOR_PRIVATE", told)
+    by_variable, by_option = (
+        {one["id"]: one["severity"] for one in json.loads(type_in(*words).stdout)["findings"]}
+        for words in (
+            ("doctor", "--json"),
+            ("doctor", "--json", *(word for host in told.split() for word in ("--private", host))),
+        )
+    )
+
+    assert ("info" if "10.211.44.3" in told else "warning") == by_variable["gate.admin"]
+    assert by_variable == by_option
+
+
 def test_mistakes_in_the_configuration_are_findings_too(type_in: Type, tools: FakeTools) -> None:
     tools.text = 'listen = "nowhere"\nupsteam = "x"'
     result = type_in("doctor", "--json")

@@ -114,6 +114,29 @@ async def test_what_the_settings_open_to_others_is_told(tmp_path: Path, told: di
     assert id in bad(found)
 
 
+@pytest.mark.parametrize(
+    ("private", "severity"), [(["127.1", "10.211.44.3"], "info"), (["127.1"], "warning"), ([], "warning")]
+)
+async def test_what_goes_plainly_over_a_network_that_was_told_to_be_its_own_is_a_note(
+    tmp_path: Path, new_redis: NewRedis, private: list[str], severity: str
+) -> None:
+    """As in compose. 127.1 is loopback to the system, and some host to the doctor."""
+    redis = new_redis("appendonly yes", password=PASSWORD)
+    url = redis.url.replace("127.0.0.1", "127.1")
+    upstream = f"http://127.0.0.1:{free_port()}"
+
+    async def open_(settings: Settings) -> Gate:
+        return Gate(
+            settings.address, settings.listen, admin_listen=settings.admin_listen, admin_public=settings.admin_public
+        )
+
+    told = loaded(tmp_path, upstream=upstream, redis_url=url, admin_listen="10.211.44.3:11436")
+    found = {one.id: one.severity for one in await inside(told, means(running=open_, private=frozenset(private)))}
+
+    assert severity == found["gate.admin"]
+    assert ("info" if private else "warning") == found["redis.tls"]
+
+
 async def test_from_outside_the_way_to_the_gate_is_looked_at(gate: RunningGate) -> None:
     async with proxy(gate.standing.address, Habits(drops="authorization")) as url:
         found = await outside(url, gate.key, 0.0, means())
