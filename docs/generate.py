@@ -55,8 +55,8 @@ What the caller can repair, or the owner has decided, is a 4xx; what the model s
 BEHIND_401 = """\
 ## Behind a 401
 
-To the caller every 401 is the same, so that nobody learns which keys there are. The owner finds the reason in the
-ledger, in the log and in `llamagate auth status`.
+To the caller every 401 is the same, so that nobody learns which keys there are; only a placeholder is called one. The
+owner finds the reason in the ledger, in the log and in `llamagate auth status`.
 """
 NO_HTTP = """\
 ## What is no HTTP

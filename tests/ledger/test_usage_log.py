@@ -2,6 +2,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 
 from proxy.ledger.facts import facts
+from proxy.ledger.line import UNKNOWN
 from proxy.ledger.usage_log import LOOK_BACK_BYTES, SCHEMA, UsageLog
+from proxy.policy.endpoints import ENDPOINTS
 from proxy.vocabulary import Entry, Outcome, Usage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -248,6 +251,13 @@ def test_the_docs_tell_every_field_with_its_type(one: Entry) -> None:
 
     assert list(line) == list(documented())
     assert {} == {name: value for name, value in line.items() if type(value) not in documented()[name][0]}
+
+
+def test_the_docs_name_a_route_as_its_line_does() -> None:
+    _, meaning = documented()["endpoint"]
+
+    assert {UNKNOWN, "/api/chat"} == set(re.findall("`(.+?)`", meaning))
+    assert "/api/chat" in {endpoint.path for endpoint in ENDPOINTS}
 
 
 def test_the_docs_say_null_only_where_there_may_be_none() -> None:
