@@ -24,7 +24,7 @@ from proxy.bootstrap.storage import Records, records
 from proxy.config.settings import Settings
 from proxy.vocabulary import Entry
 from tests.fakes.eventually import eventually
-from tests.fakes.raw_client import RawClient, Told
+from tests.fakes.raw_client import PATIENCE_SECONDS, RawClient, Told
 from tests.fakes.upstream import RecordingUpstream, recording
 
 pytest_plugins = ["tests.fakes.databases", "tests.fakes.redis", "tests.fakes.redis_proxy"]
@@ -48,7 +48,7 @@ class Heard:
         self._news.put_nowait(entry)
 
     async def next(self) -> Entry:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._news.get()
 
 

@@ -292,7 +292,7 @@ async def test_a_backend_that_falls_silent_within_its_answer_is_left(
     assert not told.clean
     assert "took too long" in said_of_failure(Tongue.OLLAMA, told.body)
     assert (Outcome.BACKEND_FAILED, "backend_silent") == (entry.outcome, entry.reason)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await upstream.connections[0].closed.wait()
 
 

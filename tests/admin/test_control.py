@@ -249,7 +249,7 @@ async def test_a_gate_that_stops_does_not_wait_for_who_asks(path: Path) -> None:
         asked.set()
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         async with Control(path, {"never": never}).listening():
             asking = asyncio.create_task(ask(path, "never"))
             await asked.wait()

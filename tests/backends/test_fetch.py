@@ -105,7 +105,7 @@ async def test_more_than_is_allowed_is_not_even_read_to_its_end(web: RecordingUp
     web.says(head("Content-Length: 1000000000"), *[b" " * 65536 for _ in range(9)], asyncio.Event())
     with pytest.raises(BackendFailed, match="more than"):
         await fetch(web.url)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await web.connections[0].closed.wait()
 
 

@@ -106,7 +106,7 @@ async def test_a_backend_that_never_begins_is_given_up_and_left(
 
     assert (504, "backend_silent", Outcome.BACKEND_FAILED) == (told.status, entry.reason, entry.outcome)
     assert not entry.usage.exact, "it may have been at work on the prompt"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await upstream.connections[0].closed.wait()
 
 

@@ -96,7 +96,7 @@ async def test_where_one_ends_by_itself_the_others_are_not_trusted_either(
     upstream.says(whole(GOOD), end)
     for _ in range(5):
         assert GOOD == await answered(backend)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await upstream.connections[-1].closed.wait()
 
     assert 5 == len(upstream.connections) == len(upstream.asked)
@@ -224,7 +224,7 @@ async def test_a_silence_is_noticed_also_after_the_client_was_waited_for(upstrea
 
     backend = HttpBackend(Backend("ollama", upstream.url), Patience(idle=0.05))
     upstream.says(streaming("application/x-ndjson"), chunk(GOOD), asyncio.Event())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(BackendSilent):
             async with backend.open(ASKED, None, lambda: None) as answer:
                 await answer.flow(take)
@@ -255,7 +255,7 @@ async def test_a_call_that_is_cancelled_while_its_upload_is_taken_back_is_cancel
     upstream.at_once = True
     upstream.says(may_answer, whole(GOOD))
     call = asyncio.ensure_future(ask())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.wait([call])
 
     assert call.cancelled()
@@ -294,7 +294,7 @@ async def test_a_connection_on_which_an_upload_was_left_unfinished_is_not_used_a
 
     assert [GOOD] == taken
     upstream.says(whole(b"{}"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert b"{}" == await answered(backend)
     assert 2 == len(upstream.connections)
     await backend.close()

@@ -194,7 +194,7 @@ async def test_a_client_that_takes_nothing_makes_the_backend_wait_once_enough_is
     async def goes_on() -> bool | None:
         return None if world.transport.is_paused else True
 
-    await eventually(goes_on, 5, "it goes on")
+    await eventually(goes_on, 20, "it goes on")
     world.wire.connection_lost(None)
 
     with pytest.raises(BackendBrokeOff):

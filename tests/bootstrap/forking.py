@@ -220,7 +220,7 @@ async def test_orders_are_heeded_while_the_loop_goes_around_and_it_shows_that_it
             async def beats() -> bool | None:
                 return board.slots[0].beats > 0 or None
 
-            await eventually(beats, 5, "a beat")
+            await eventually(beats, 20, "a beat")
             os.write(writing, Order.STOP.value)
             await obedience.stop.asked.wait()
             os.close(writing)

@@ -72,7 +72,7 @@ class House:
         async def has_begun() -> bool | None:
             return self.opened.draining.has_begun or None
 
-        await eventually(has_begun, 5, "the beginning of the end")
+        await eventually(has_begun, 20, "the beginning of the end")
         return stopping
 
     async def accepted(self, count: int) -> None:
@@ -81,7 +81,7 @@ class House:
         async def look() -> bool | None:
             return f"\nllamagate_connections {count}.0\n".encode() in (await self.admin("/metrics")).body or None
 
-        await eventually(look, 5, f"{count} connections")
+        await eventually(look, 20, f"{count} connections")
 
     async def under_way(self) -> int | None:
         return len(self.opened.books.ledger.open) or None
@@ -136,14 +136,14 @@ async def test_a_stream_that_outlasts_the_patience_ends_with_an_error_in_its_dia
     assert (Outcome.GATE_FAILED, 200, "gate_stopping") == (entry.outcome, entry.status, entry.reason)
     assert entry.usage.prompt_tokens > 0
     assert not entry.usage.exact
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await upstream.connections[-1].closed.wait()
 
 
 async def test_twenty_streams_are_told_and_written_when_the_gate_waits_no_longer(
     upstream: RecordingUpstream, tmp_path: Path
 ) -> None:
-    async with house(upstream, tmp_path, drain_timeout=0.05) as gate, asyncio.timeout(5):
+    async with house(upstream, tmp_path, drain_timeout=0.05) as gate, asyncio.timeout(20):
         upstream.says(*stuck(Tongue.OLLAMA))
         clients = [await gate.asking() for _ in range(STREAMS_OPEN)]
         for client in clients:
@@ -161,7 +161,7 @@ async def test_twenty_streams_are_told_and_written_when_the_gate_waits_no_longer
 
 async def test_streams_that_end_in_time_end_as_if_nothing_were(upstream: RecordingUpstream, tmp_path: Path) -> None:
     go_on = asyncio.Event()
-    async with house(upstream, tmp_path, drain_timeout=30.0) as gate, asyncio.timeout(5):
+    async with house(upstream, tmp_path, drain_timeout=30.0) as gate, asyncio.timeout(20):
         upstream.says(streaming(NDJSON), chunk(NATIVE_LINES[0]), go_on, chunk(NATIVE_LINES[2]), LAST_CHUNK)
         clients = [await gate.asking() for _ in range(STREAMS_OPEN)]
         for client in clients:
@@ -182,7 +182,7 @@ async def test_idle_connections_close_at_once_and_the_others_after_their_answers
     upstream: RecordingUpstream, tmp_path: Path
 ) -> None:
     go_on = asyncio.Event()
-    async with house(upstream, tmp_path, drain_timeout=600.0, admin_listen="127.0.0.1:0") as gate, asyncio.timeout(5):
+    async with house(upstream, tmp_path, drain_timeout=600.0, admin_listen="127.0.0.1:0") as gate, asyncio.timeout(20):
         upstream.says(streaming(NDJSON), chunk(NATIVE_LINES[0]), go_on, chunk(NATIVE_LINES[2]), LAST_CHUNK)
         busy = await gate.asking()
         await busy.until(NATIVE_LINES[0])
@@ -226,7 +226,7 @@ async def test_a_call_whose_body_is_still_coming_is_refused_with_a_status(
         client = await gate.connect()
         fields = f"Host: a\r\nAuthorization: Bearer {gate.key}\r\nContent-Length: 1000"
         await client.send(f"POST /api/chat HTTP/1.1\r\n{fields}\r\n\r\n{{".encode())
-        await eventually(gate.under_way, 5, "a call under way")
+        await eventually(gate.under_way, 20, "a call under way")
         await gate.stopping()
         told = await client.told()
         (entry,) = await gate.written()
@@ -236,7 +236,7 @@ async def test_a_call_whose_body_is_still_coming_is_refused_with_a_status(
 
 
 async def test_a_gate_that_is_hastened_waits_no_longer(upstream: RecordingUpstream, tmp_path: Path) -> None:
-    async with house(upstream, tmp_path, drain_timeout=600.0, drain_delay=600.0) as gate, asyncio.timeout(5):
+    async with house(upstream, tmp_path, drain_timeout=600.0, drain_delay=600.0) as gate, asyncio.timeout(20):
         upstream.says(*stuck(Tongue.OLLAMA))
         client = await gate.asking()
         await client.until(NATIVE_LINES[0])
@@ -257,7 +257,7 @@ async def test_a_gate_that_is_hastened_waits_no_longer(upstream: RecordingUpstre
 
 async def test_readiness_fails_before_anything_else_changes(upstream: RecordingUpstream, tmp_path: Path) -> None:
     told = {"drain_delay": 600.0, "drain_timeout": 0.0, "admin_listen": "127.0.0.1:0"}
-    async with house(upstream, tmp_path, **told) as gate, asyncio.timeout(5):
+    async with house(upstream, tmp_path, **told) as gate, asyncio.timeout(20):
         before = await gate.admin("/readyz")
         stopping = await gate.stopping_begun()
         after = await gate.admin("/readyz")

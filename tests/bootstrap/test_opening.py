@@ -70,14 +70,14 @@ async def test_a_call_that_outlasts_the_patience_is_cut_and_still_written(
 
     assert not told.clean
     assert [(Outcome.GATE_FAILED, "alice")] == [(entry.outcome, entry.user) for entry in written]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await upstream.connections[-1].closed.wait()
     client.close()
 
 
 async def test_an_idle_client_does_not_hold_the_gate_open(upstream: RecordingUpstream, tmp_path: Path) -> None:
     settings = settings_of(upstream, tmp_path, drain_timeout=60.0)
-    async with records(settings) as kept, asyncio.timeout(5):
+    async with records(settings) as kept, asyncio.timeout(20):
         async with open_over(settings, kept, []) as opened:
             client = await RawClient.connect("127.0.0.1", int(opened.standing.address.rpartition(":")[2]))
             await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -6,7 +6,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2}) ([\x20-\x7e]*)")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\x20-\x7e]*)")
 _SIZE = re.compile(rb"[0-9a-fA-F]+")

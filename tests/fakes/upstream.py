@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
 
     async def holds(self, count: int) -> None:
         """Return once so many bytes have come."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.received) < count:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -256,7 +256,7 @@ class RecordingUpstream:
 
     async def next(self) -> Asked:
         """The next request that nobody has looked at, once it is whole."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self._news.get()
 
     def forget(self) -> None:

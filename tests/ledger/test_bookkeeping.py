@@ -245,7 +245,7 @@ async def until(book: Book, count: int) -> list[Entry]:
         found = await book.last(10_000)
         return found if len(found) >= count else None
 
-    return await eventually(written, 5, "entries in the book")
+    return await eventually(written, 20, "entries in the book")
 
 
 async def test_what_the_journal_says_is_brought_to_the_book_and_needs_no_room_there_any_more(tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ async def test_closing_does_not_wait_for_a_book_that_is_gone_and_the_next_start_
     book = Book(fails=float("inf"))
     async with house(tmp_path / "journal" / "j", book) as made:
         await made.say(began("a"), Told(lost("a")), began("b"), Told(entry("b")), entry("c"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await made.end()
 
         assert not made.keeper.done

@@ -187,7 +187,7 @@ async def test_a_disk_that_does_not_answer_holds_one_thread_and_what_is_lost_to_
     for group in range(50):
         with suppress(TimeoutError):
             await asyncio.wait_for(log.keep([entry(str(group))]), 0.001)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         others = await asyncio.to_thread(threading.get_ident)
         os.close(os.open(file, os.O_WRONLY))
         await log.keep([entry("a", NOON + timedelta(days=1))])

@@ -459,7 +459,7 @@ async def test_a_call_that_is_given_up_while_it_runs_gives_its_place_back() -> N
             await never.wait()
 
     running = asyncio.create_task(call())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await runs.wait()
 
     assert isinstance(await gate.refusal(caller), RateLimited)
@@ -499,7 +499,7 @@ async def test_a_call_that_is_given_up_just_when_the_store_has_decided_gives_its
     waiting = asyncio.create_task(call())
     await gate.store.is_asked.wait()
     gate.store.may_answer.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await runs.wait()
     waiting.cancel()
     await asyncio.wait([waiting])

@@ -150,7 +150,7 @@ async def test_who_leaves_while_it_is_silent_makes_room_at_once(gate: Gate) -> N
     async def asks() -> bool | None:
         return any(one.endpoint == "/v1/doctor" for one in gate.opened.books.under_way()) or None
 
-    await eventually(asks, 5, "a call whose caller is known")
+    await eventually(asks, 20, "a call whose caller is known")
     client.close()
     entry = await gate.entry()
 

@@ -79,7 +79,7 @@ async def came_of(gate: Gate, upstream: RecordingUpstream, request: bytes, *, bo
     entry = await gate.entry()
     left = True
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for connection in upstream.connections if entry.outcome is not Outcome.SERVED else ():
                 await connection.closed.wait()
     except TimeoutError:
@@ -328,7 +328,7 @@ async def test_what_breaks_in_the_middle_is_told_in_the_stream_and_ends_uncleanl
         last = rb"(.*\n)?" + LAST_WORDS[tongue].replace(b"%b", reason.encode())
         words = told.body.removeprefix(pieces[0])
         entry = await gate.entry()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await upstream.connections[0].closed.wait()
         found[what] = (
             (told.status, told.clean, entry.reason, entry.usage.exact),
@@ -577,7 +577,7 @@ async def test_a_line_without_an_end_does_not_fill_the_memory(
     finally:
         tracemalloc.stop()
     client.leave()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await upstream.connections[0].closed.wait()
 
     assert Outcome.CLIENT_LEFT == (await gate.entry()).outcome
@@ -622,7 +622,7 @@ async def test_a_backend_that_takes_nothing_is_left_with_what_it_was_to_take(
     async def left() -> bool | None:
         return still_connected_to(port) == 0 or None
 
-    assert await eventually(left, 2, "the gate has closed its end, though the other one takes nothing")
+    assert await eventually(left, 20, "the gate has closed its end, though the other one takes nothing")
     assert (504, SILENT) == (told.status, entry.reason)
     assert (1, 0) == (len(upstream.connections), len(upstream.asked))
     upstream.deaf = False

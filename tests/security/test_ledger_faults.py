@@ -182,7 +182,7 @@ async def test_a_journal_whose_disk_is_full_lets_no_call_begin_and_cuts_none(
         async def works() -> bool | None:
             return None if gate.opened.books.journal.failing else True
 
-        await eventually(works, 5, "the journal written again")
+        await eventually(works, 20, "the journal written again")
         again = (await chat(gate)).status
         found = await rows(gate, 2)
 

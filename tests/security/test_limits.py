@@ -346,7 +346,7 @@ async def test_who_leaves_a_stream_pays_what_they_heard_and_gets_back_the_rest(
     during = await used(gate)
     client.close() if politely else client.leave()
     line = await gate.entry()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asked.connection.closed.wait()
     after = await used(gate)
 

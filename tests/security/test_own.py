@@ -34,7 +34,7 @@ CHAT = "/v1/chat/completions"
 
 async def written(gate: Gate, count: int) -> list[Entry]:
     """The ledger, once it has so many lines: it is a moment behind."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(entries := await gate.kept.book.last(1000)) < count:
             pass
     return entries

@@ -226,7 +226,7 @@ async def heard_by(replica: RedisServer, offset: int) -> None:
         await asyncio.sleep(0.01)
         return replica.say("INFO", "replication")["slave_repl_offset"] >= offset or None
 
-    await eventually(heard, 5, "a replica that has heard everything")
+    await eventually(heard, 20, "a replica that has heard everything")
 
 
 async def restored_by(gate: Gate, replica: RedisServer) -> None:

@@ -56,7 +56,7 @@ async def test_an_upload_of_unknown_length_passes_in_chunks(gate: Gate, upstream
 
 async def begun(upstream: RecordingUpstream) -> Connection:
     """The connection of an upload, once its first piece has come."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not upstream.connections:
             upstream.met.clear()
             await upstream.met.wait()
@@ -89,7 +89,7 @@ async def test_who_leaves_within_an_upload_takes_it_along(gate: Gate, upstream: 
     await client.send(gate.request("POST", BLOB, "Content-Length: 1000000") + PIECE)
     connection = await begun(upstream)
     client.leave()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await connection.closed.wait()
 
     assert Outcome.CLIENT_LEFT == (await gate.entry()).outcome
@@ -101,7 +101,7 @@ async def test_an_upload_that_stalls_is_given_up(open_gate: OpenGate, upstream: 
     client = await gate.connect()
     await client.send(gate.request("POST", BLOB, "Content-Length: 1000000") + PIECE)
     told = await client.told()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await upstream.connections[0].closed.wait()
 
     assert (408, "body_too_slow") == (told.status, (await gate.entry()).reason)
@@ -125,7 +125,7 @@ async def test_an_upload_that_grows_too_large_is_cut(open_gate: OpenGate, upstre
     connection = await begun(upstream)
     await client.send(chunk(b"x"))
     told = await client.told()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await connection.closed.wait()
 
     assert (413, "body_too_large") == (told.status, (await gate.entry()).reason)
@@ -171,7 +171,7 @@ async def test_a_pull_that_is_too_large_is_stopped(
     go_on.set()
     told = await client.told()
     entry = await gate.entry()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await upstream.connections[0].closed.wait()
 
     assert [as_sent(upstream, "POST /api/pull", PULL % b"true")] == all_sent(upstream)

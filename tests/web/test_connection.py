@@ -73,7 +73,7 @@ class Stage:
         async def look() -> bool | None:
             return bool(self.server.tally.counts[why]) or None
 
-        await eventually(look, 5, why)
+        await eventually(look, 20, why)
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ async def test_an_address_has_its_share_and_gets_it_back(stage: Stage) -> None:
         status = (await (await stage.client(GET)).told()).status
         return status if status == 200 else None
 
-    assert (200, 503, 200) == (served, refused, await eventually(again, 5, "room"))
+    assert (200, 503, 200) == (served, refused, await eventually(again, 20, "room"))
     assert stage.server.tally.counts[Turned.TOO_MANY_OF_ONE] >= 1
 
 
@@ -269,7 +269,7 @@ async def test_nothing_is_held_once_all_have_left(stage: Stage) -> None:
     async def empty() -> bool | None:
         return (stage.server.open == 0 and not stage.server.connections) or None
 
-    assert await eventually(empty, 5, "nobody, and nothing that is held of anybody")
+    assert await eventually(empty, 20, "nobody, and nothing that is held of anybody")
 
 
 async def test_a_trusted_proxy_has_any_share(stage: Stage) -> None:
@@ -342,7 +342,7 @@ async def test_who_takes_no_answers_is_cut_whatever_they_are(stage: Stage) -> No
     async def empty() -> bool | None:
         return stage.server.open == 0 or None
 
-    assert await eventually(empty, 5, "nobody")
+    assert await eventually(empty, 20, "nobody")
     client.close()
 
 

@@ -189,7 +189,7 @@ async def _asked(gate: Target, stream: Stream) -> Verdict:
     kind, call = NO_CONNECTION, None
     client = None
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             client = await RawClient.connect("127.0.0.1", gate.port)
         kind = NO_ANSWER
         await client.send(request(gate, stream))

@@ -61,7 +61,7 @@ async def got(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
     """The status and the body of a small answer that closes or has a length."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")

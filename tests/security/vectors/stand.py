@@ -23,7 +23,7 @@ from tests.fakes.upstream import Asked, RecordingUpstream, Step, head, recording
 from tests.security.vectors.case import HEAD_SECONDS, KEY, MAX_BODY, Case, get
 
 ADMIN = re.compile(r"admin at +(http://\S+)")
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 SETTINGS = f"""
 listen = "127.0.0.1:0"
 admin_listen = "127.0.0.1:0"
