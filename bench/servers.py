@@ -91,7 +91,8 @@ def free_port() -> int:
 
 def clean_environment(**more: str) -> dict[str, str]:
     """Without settings of whoever runs the measurement."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("LLAMAGATE_")} | more
+    ours = ("LLAMAGATE_", "PYTHONDONTWRITEBYTECODE")  # Without the latter modules are compiled once, as pip does it.
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
 
 
 def upstream() -> Plan:
