@@ -5,6 +5,7 @@ All are frozen and hold standard-library types only, so that any folder may impo
 
 import enum
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -39,6 +40,14 @@ def zone_named(name: str) -> ZoneInfo:
         return ZoneInfo(name if _ZONE.fullmatch(name) else "")
     except (KeyError, ValueError, OSError):  # Unknown, no name at all, or that of a folder of zones.
         raise ValueError("is not a time zone that this machine knows") from None
+
+
+def one_form(name: str) -> str:
+    """The name of a user or a team in the one form in which it is kept and compared (NFC, UAX #15).
+
+    What looks the same on every screen may be typed in several ways: é is one character, or an e and an accent.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 class Risk(enum.StrEnum):

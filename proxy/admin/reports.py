@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from proxy.admin.refusals import NotDone
 from proxy.admin.subjects import key_id
 from proxy.ledger import GROUPS, Sum, Wanted
-from proxy.vocabulary import zone_named
+from proxy.vocabulary import one_form, zone_named
 
 _SHOWN = 40
 
@@ -38,22 +38,27 @@ def period(since: datetime | None, until: datetime | None) -> None:
         raise NotDone("That time ends before it begins.")
 
 
-def sayable(text: str | None) -> None:
-    """Raises NotDone where that can be nobody's name: a terminal hands on bytes that are no text too."""
+def name(text: str | None) -> str | None:
+    """As it is on record. Raises NotDone where it can be nobody's: a terminal hands on bytes that are no text too."""
     try:
         (text or "").encode()
     except UnicodeEncodeError:
         raise NotDone("Nothing on record has a name like that: it is not UTF-8.") from None
+    return text and one_form(text)
 
 
 def checked(wanted: Wanted) -> Wanted:
     """The same, of a whole key only its id. Raises NotDone where it makes no sense."""
     period(wanted.since, wanted.until)
-    for text in (wanted.user, wanted.team, wanted.key, wanted.model):
-        sayable(text)
-    by = groups(wanted.by)
-    name = zone(wanted.time_zone).key
-    return replace(wanted, by=by, time_zone=name, key=None if wanted.key is None else key_id(wanted.key))
+    return replace(
+        wanted,
+        by=groups(wanted.by),
+        time_zone=zone(wanted.time_zone).key,
+        user=name(wanted.user),
+        team=name(wanted.team),
+        key=None if wanted.key is None else key_id(name(wanted.key) or ""),
+        model=name(wanted.model),
+    )
 
 
 def together(sums: Iterable[Sum]) -> Sum:

@@ -9,7 +9,7 @@ from proxy.admin.amounts import NO_LIMITS, checked, told_of
 from proxy.admin.refusals import NotDone
 from proxy.admin.subjects import DEFAULT_PLAN
 from proxy.auth import Key, Team, User
-from proxy.vocabulary import Limits
+from proxy.vocabulary import Limits, one_form
 
 LONGEST_NAME = 128
 LIMIT_NAMES = tuple(field.name for field in fields(Limits))
@@ -119,7 +119,7 @@ class Rules:
 
 def name(what: str, text: str) -> str:
     """Names end up in logs, tables and terminals, so nothing invisible may hide in them. Raises NotDone."""
-    text = text.strip()
+    text = one_form(text.strip())
     if not text or len(text) > LONGEST_NAME or not text.isprintable():
         raise NotDone(f"The {what} has to be 1 to {LONGEST_NAME} characters that can be printed.")
     return text

@@ -8,7 +8,7 @@ from proxy.admin.refusals import NoSuchKey, NotDone
 from proxy.auth import Holder, Key, Team, User
 from proxy.limits import Account
 from proxy.limits.accounts import every
-from proxy.vocabulary import Caller, Level, Limits, Plan
+from proxy.vocabulary import Caller, Level, Limits, Plan, one_form
 
 NO_LIMITS = Limits()
 DEFAULT_PLAN = "default"
@@ -68,7 +68,7 @@ class OnRecord:
 def meant(text: str, record: OnRecord, level: Level | None = None) -> Subject:
     """Who has that name: a key (a whole key will do), a user or a team. Raises NotDone where nobody or several have."""
     wanted = _SUBJECT if level is None else (level,)
-    named = [Subject(one, key_id(text) if one is Level.KEY else text.strip()) for one in wanted]
+    named = [Subject(one, key_id(text) if one is Level.KEY else one_form(text.strip())) for one in wanted]
     found = [subject for subject in named if record.names(subject)]
     match found:
         case [subject]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.auth.api_keys import ID_LENGTH, base62
 from proxy.errors import Unauthenticated, Why
-from proxy.vocabulary import Issuer
+from proxy.vocabulary import Issuer, one_form
 
 LAST_SECOND = 253_402_300_799
 """Of the year 9999, since the Unix epoch: what a NumericDate (RFC 7519 §2) can sensibly say."""
@@ -59,7 +59,7 @@ def claims_of(payload: Mapping[str, Any], issuer: Issuer, key: str, now: float) 
     return Claims(
         issuer=issuer.name,
         user=_name(payload.get(issuer.user_claim), issuer.user_prefix),
-        team=team,
+        team=team and one_form(team),
         plan=_first(issuer.groups, groups) or issuer.plan,
         sub=sub,
         jti=_text(payload["jti"], LONGEST_CLAIM) if "jti" in payload else None,
@@ -104,7 +104,7 @@ def _text(value: object, longest: int) -> str:
 
 def _name(value: object, prefix: str) -> str:
     said = str(value) if type(value) is int else _text(value, LONGEST_NAME)
-    return _text(prefix + said, LONGEST_NAME)
+    return _text(one_form(prefix + said), LONGEST_NAME)
 
 
 def _at(payload: Mapping[str, Any], claim: str) -> Any:

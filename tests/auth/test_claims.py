@@ -38,6 +38,7 @@ def test_a_plain_token_says_a_user_and_no_plan() -> None:
         ("uid", "sso:", 4711, "sso:4711"),
         ("uid", "", 0, "0"),
         ("name", "", "Zo\u00eb Doe", "Zo\u00eb Doe"),
+        ("name", "", "Zoe\u0308 Doe", "Zo\u00eb Doe"),
         ("name", "", "a" * 128, "a" * 128),
     ],
 )

@@ -13,14 +13,14 @@ from proxy.vocabulary import Entry
 class Calls(Clerk):
     async def calls(self, last: int, user: str | None = None) -> list[Entry]:
         """The newest entries, oldest of them first."""
-        reports.sayable(user)
+        user = reports.name(user)
         return await self._book.last(last, user=user)
 
     async def follow(
         self, user: str | None, pause: Callable[[], Awaitable[None]], last: int = 0
     ) -> AsyncIterator[Entry]:
         """The newest entries and then every further one as it is written, for ever, with a pause between two looks."""
-        reports.sayable(user)
+        user = reports.name(user)
         # The mark comes first: an entry written between the two is then seen twice, and not never.
         mark = await self._book.mark()
         newest = await self._book.last(last, user=user) if last else []
@@ -40,12 +40,12 @@ class Calls(Clerk):
         """What ran at that moment, see ``Book.at``. Raises NotDone where it has not come yet."""
         if moment > self._now():
             raise NotDone("That time has not come yet.")
-        reports.sayable(user)
+        user = reports.name(user)
         return await self._book.at(moment, user=user)
 
     async def running(self, user: str | None = None) -> list[Running]:
         """The calls that go on, by when they began."""
-        reports.sayable(user)
+        user = reports.name(user)
         _, running = await self._book.at(self._now(), user=user)
         return running
 

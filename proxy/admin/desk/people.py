@@ -11,7 +11,7 @@ from proxy.admin.refusals import NotDone
 from proxy.admin.rules import name, team_name
 from proxy.admin.subjects import OnRecord, unknown
 from proxy.auth import Change, Key, Kind, Taken, Team, User
-from proxy.vocabulary import Limits
+from proxy.vocabulary import Limits, one_form
 
 Named = TypeVar("Named", User, Team)
 
@@ -183,9 +183,10 @@ class People(Clerk):
 
 
 def _one(what: str, shown: str, known: Sequence[Named]) -> Named:
-    found = next((one for one in known if one.name == shown.strip()), None)
+    shown = one_form(shown.strip())
+    found = next((one for one in known if one.name == shown), None)
     if found is None:
-        raise unknown(what, shown.strip())
+        raise unknown(what, shown)
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from proxy.admin.desk.clerk import Clerk
 from proxy.admin.subjects import key_id
 from proxy.auth import Act
+from proxy.vocabulary import one_form
 
 
 class Trail(Clerk):
@@ -28,7 +29,7 @@ class Trail(Clerk):
             for act in await self._registry.acts()
             if (since is None or act.at >= since)
             and (actor is None or act.actor == actor)
-            and (subject is None or _is_of(act.subject, key_id(subject)))
+            and (subject is None or _is_of(act.subject, key_id(one_form(subject))))
         ]
         return found if last is None else found[max(0, len(found) - last) :]
 

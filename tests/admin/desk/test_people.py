@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from proxy.admin.refusals import NotDone
+from proxy.admin.reports import checked
 from proxy.auth import Key, Kind, Team, User
+from proxy.ledger import Wanted
 from proxy.vocabulary import Limits, Plan
 from tests.fakes.keys import FakeRegistry
 from tests.fakes.tools import NOON, a_desk
@@ -102,6 +104,18 @@ async def test_a_user_is_suspended_and_resumed_and_each_is_one_act() -> None:
     assert None is (await here.resume_user("alice")).suspended_at
     assert None is (await here.resume_user("alice")).suspended_at
     assert [("user.suspend", "user:alice"), ("user.resume", "user:alice")] == await acts(registry)
+
+
+async def test_a_name_is_the_same_however_its_letters_are_put_together() -> None:
+    together, apart = "jos\u00e9", "jose\u0301"
+    here = a_desk(FakeRegistry(users=[User(together, NOON)]))
+
+    assert (together, NOON) == ((shown := await here.suspend_user(apart)).name, shown.suspended_at)
+    assert together == (await here.user(apart)).user.name
+    assert together == (await here.resume_user(apart)).name
+    assert [together] == [user.name for user in await here.users()]
+    assert ["user.suspend", "user.resume"] == [act.name for act in await here.acts(subject=f"user:{apart}")]
+    assert together == checked(Wanted(user=apart)).user
 
 
 async def test_whoever_is_not_known_can_be_suspended_and_not_resumed() -> None:
