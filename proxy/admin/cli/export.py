@@ -90,11 +90,12 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def _resolved(path: Path) -> Path:
-    """Raises OSError, where links lead round and round too: before Python 3.13 that was another error."""
-    try:
-        return path.resolve()
-    except RuntimeError as error:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+    """Raises OSError, where links lead round and round too: Python before 3.13 has another error, and later none."""
+    with suppress(RuntimeError):
+        there = path.resolve()
+        if not there.is_symlink():
+            return there
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 @contextmanager
