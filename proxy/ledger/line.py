@@ -1,6 +1,7 @@
 """The ledger: a line is opened before anything can fail and closed on every way out, whatever happens in between."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -49,6 +50,9 @@ UNKNOWN = "unknown"
 """The endpoint of a call whose path is not in the table; the path itself is anybody's text and is not kept."""
 
 LONGEST_NAME = 128
+
+_KEY = re.compile("(sk-lg_[0-9a-z]{12})_[0-9a-z_]+", re.IGNORECASE)
+"""A key, or what is left of one, that somebody has put in the place of a model's name. Its id is no secret."""
 
 SLACK_SECONDS = 1.0
 """By which the phases that a backend tells may be longer than the time that it was seen at work."""
@@ -616,8 +620,8 @@ def _is_too_long(phases: float, busy: float) -> bool:
 
 
 def shown(name: str) -> str:
-    """A model's name as it may be kept: a caller may have written anything there."""
-    name = name[:LONGEST_NAME]
+    """A model's name as it may be kept: a caller may have written anything there, even a key."""
+    name = _KEY.sub(r"\1_…", name[:LONGEST_NAME])
     return name if name.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in name)
 
 

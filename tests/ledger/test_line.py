@@ -1,5 +1,6 @@
 import asyncio
 import inspect
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from proxy import errors
+from proxy.auth import api_keys
 from proxy.errors import BackendDown, BackendRefused, ClientGone, ClientStalled, GateError, GateStopping, Truncated
 from proxy.ledger import Running
 from proxy.ledger.bookkeeping import Fold
@@ -407,6 +409,16 @@ async def test_a_model_that_was_refused_is_kept_on_one_short_line(desk: Desk) ->
 
 def test_a_name_in_any_script_is_shown_as_it_is() -> None:
     assert "käse-模型:1b" == shown("käse-模型:1b")
+
+
+@pytest.mark.parametrize("before", ["", "my/", "x" * (LONGEST_NAME - 63)])
+@pytest.mark.parametrize("written", [str, str.lower])
+def test_a_key_that_was_sent_as_a_models_name_is_not_kept(before: str, written: Callable[[str], str]) -> None:
+    key_id, key = api_keys.new(secrets.token_bytes)
+
+    told = shown(written(before + key))
+
+    assert written(f"{before}sk-lg_{key_id}_…") == told
 
 
 async def test_the_ledger_is_idle_when_its_last_line_is_left(desk: Desk) -> None:
