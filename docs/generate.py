@@ -48,6 +48,7 @@ the service that they were made for.
 IN_THE_LEDGER = """\
 The ledger has the code as the reason of the call (`llamagate calls`), or something more exact. After the first byte of
 an answer no status can be told any more: the stream ends with the error as its last words, and without a proper end.
+At `/v1/responses` the end is a proper one where Ollama has sent `response.failed` itself.
 
 What the caller can repair, or the owner has decided, is a 4xx; what the model server or the gate has failed at is a
 5xx. Whatever comes with `Retry-After` may be tried again.

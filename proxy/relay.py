@@ -2,7 +2,8 @@
 
 The head waits for the first bytes that the client shall see. Until then a failure can still be told with its status;
 after that there is no status line left, and a backend that breaks off must look broken to the client, with an error in
-its own dialect and then an unclean end, never like a finished answer.
+its own dialect and then an unclean end, never like a finished answer. Only where the dialect has an ending for
+failures, and the backend came to it, is the end clean.
 """
 
 from collections.abc import Mapping
@@ -75,6 +76,9 @@ async def relay(answer: Answer, ask: Ask, dialect: Dialect, client: Client, line
         if line.told_all:
             await _done(client.end())
             return
+        if line.begun and dialect.failure_is_an_end and meter.failed and not meter.complete:
+            await _done(client.end())
+            raise
         if line.begun:
             words = dialect.last_words(error.code, error.message, line.call.id)
             await client.break_off(passing.last(words))

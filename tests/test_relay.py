@@ -214,8 +214,35 @@ async def test_a_failure_that_the_backend_tells_itself_is_told_once(
     told = await gate.ask(gate.post(path, question(stream=True)))
     entry = await gate.entry()
 
-    assert (piece + failure, False) == (told.body, told.clean)
+    # The clients of /v1/responses read on after this event, so that they would hear of a broken connection instead.
+    assert (piece + failure, path == "/v1/responses") == (told.body, told.clean)
     assert Outcome.BACKEND_FAILED == entry.outcome
+
+
+async def test_a_response_that_failed_by_its_own_words_ends_properly_though_the_backend_then_breaks_off(
+    gate: Gate, upstream: RecordingUpstream
+) -> None:
+    failure = b'event: response.failed\ndata: {"type":"response.failed","response":{"status":"failed"}}\n\n'
+    upstream.says(streaming(SSE), chunk(failure), CLOSE)
+    told = await gate.ask(gate.post("/v1/responses", question(stream=True)))
+    entry = await gate.entry()
+
+    assert (failure, True) == (told.body, told.clean)
+    assert (Outcome.BACKEND_FAILED, "backend_broke_off") == (entry.outcome, entry.reason)
+
+
+async def test_after_a_response_that_failed_by_its_own_words_the_connection_serves_on(
+    gate: Gate, upstream: RecordingUpstream
+) -> None:
+    failure = b'event: response.failed\ndata: {"type":"response.failed","response":{"status":"failed"}}\n\n'
+    upstream.says(*streamed(SSE, [failure]))
+    client = await gate.connect()
+    told = []
+    for _ in range(2):
+        await client.send(gate.post("/v1/responses", question(stream=True)))
+        told.append(await client.told())
+
+    assert [(failure, True)] * 2 == [(each.body, each.clean) for each in told]
 
 
 @TONGUES

@@ -73,6 +73,9 @@ class Meter(Protocol):
 class Dialect(Protocol):
     """One of the shapes in which Ollama is spoken to."""
 
+    failure_is_an_end: bool
+    """Whether a stream in which the backend tells that it failed has had its proper end with that, for its clients."""
+
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
         """What a request asks for. Raises NotUnderstood."""
 

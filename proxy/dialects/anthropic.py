@@ -35,6 +35,8 @@ DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta",'
 class AnthropicDialect:
     """``/v1/messages``."""
 
+    failure_is_an_end = False
+
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
         fields = strict_json.read_object(said.body, KNOWN)
         stream = endpoint.streams is not None and strict_json.flag_of(fields, "stream", endpoint.streams)

@@ -33,6 +33,8 @@ PHASES = ("load_duration", "prompt_eval_duration", "eval_duration")
 class OllamaDialect:
     """``/api/*`` and ``/``."""
 
+    failure_is_an_end = False
+
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
         if endpoint.takes is not Takes.JSON:
             return Ask(endpoint, segment=said.segment)

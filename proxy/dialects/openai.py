@@ -34,6 +34,8 @@ ONLY_LOADED = ("load", "unload")
 class OpenAIDialect:
     """``/v1/*`` but for Anthropic's part of it."""
 
+    failure_is_an_end = False
+
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
         if endpoint.own:
             return Ask(endpoint, query=queries.read(said.query, endpoint.query), peer=said.peer)

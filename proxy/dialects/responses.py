@@ -34,6 +34,9 @@ DELTA_TYPE = b'"type":"response.output_text.delta"'
 class ResponsesDialect(OpenAIDialect):
     """``/v1/responses``; it refuses as the rest of OpenAI's part does."""
 
+    # Its clients are told by an event like any other and go on to the end: an unclean one would hide what was told.
+    failure_is_an_end = True
+
     def read(self, endpoint: Endpoint, said: Said) -> Ask:
         fields = strict_json.read_object(said.body, KNOWN)
         return Ask(

@@ -21,7 +21,7 @@ CALL_ID = "X-Request-Id"
 
 
 class HttpDoor:
-    """A ``Door``. After ``begin`` nothing can be refused any more; whatever is raised then ends in an unclean end."""
+    """A ``Door``. After ``begin`` nothing can be refused any more; what is raised before ``end`` ends uncleanly."""
 
     def __init__(self, request: web.BaseRequest, call: Call, manners: Manners, said: Mapping[str, str]) -> None:
         """``said`` are header fields that every answer to this request carries."""
@@ -33,6 +33,7 @@ class HttpDoor:
         self._unsent = b""
         """The head, until the first piece."""
         self.response: Written | None = None
+        self._has_ended = False
 
     @property
     def begun(self) -> web.StreamResponse:
@@ -125,7 +126,9 @@ class HttpDoor:
         return self._send(self._begun.piece(piece))
 
     def end(self) -> Later | None:
-        return self._send(self._begun.end())
+        later = self._send(self._begun.end())
+        self._has_ended = later is None  # A client that does not take it yet may never do.
+        return later
 
     async def break_off(self, piece: bytes) -> None:
         if piece and not self._begun.has_length:  # Else the head has promised how many bytes there are.
@@ -167,7 +170,8 @@ class HttpDoor:
     async def refuse(self, error: GateError) -> web.StreamResponse:
         """Say no, if there is still somebody to hear it; the connection stays usable where that is safe."""
         if self.response is not None:
-            self._close()
+            if not self._has_ended:  # Else the client may be asking again on this connection already.
+                self._close()
             return self.response
         status, headers, body = rendered(error, self._call.path, self._call.id)
         response = web.Response(status=status, headers={**headers, **self._said}, body=body)
