@@ -1,7 +1,8 @@
 """Users and teams at the desk, with limits of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from proxy.admin.amounts import NO_LIMITS, checked
@@ -10,7 +11,7 @@ from proxy.admin.desk.entries import told_of
 from proxy.admin.refusals import NotDone
 from proxy.admin.rules import name, team_name
 from proxy.admin.subjects import OnRecord, unknown
-from proxy.auth import Change, Key, Kind, Taken, Team, User
+from proxy.auth import Act, Change, Key, Kind, Taken, Team, User
 from proxy.vocabulary import Limits, one_form
 
 Named = TypeVar("Named", User, Team)
@@ -142,44 +143,45 @@ class People(Clerk):
     async def _change_user(
         self, user: User, verb: str, change: Change[User], details: Mapping[str, Any] | None = None
     ) -> User:
-        """As they are on record or, where they are not, as they are known."""
-        subject = f"user:{user.name}"
-        act = self._act(f"user.{verb}", subject, details)
-        for _ in range(TRIES):
-            updated = await self._registry.update_user(user.name, change, act)
-            if updated is not None:
-                return updated
-            changed = change(user)
-            if not changed:
-                return user
-            made = replace(user, created_at=self._now(), **changed)
-            try:
-                await self._registry.add([self._act("user.create", subject), act], users=[made])
-            except Taken:
-                continue
-            return made
-        raise _taken("user")
+        acts = self._acts("user", user, verb, details)
+        put = partial(self._registry.add, acts)
+        return await self._change(user, change, acts[1], self._registry.update_user, lambda made: put(users=[made]))
 
     async def _change_team(
         self, team: Team, verb: str, change: Change[Team], details: Mapping[str, Any] | None = None
     ) -> Team:
+        acts = self._acts("team", team, verb, details)
+        put = partial(self._registry.add, acts)
+        return await self._change(team, change, acts[1], self._registry.update_team, lambda made: put(teams=[made]))
+
+    def _acts(self, noun: str, one: User | Team, verb: str, details: Mapping[str, Any] | None) -> tuple[Act, Act]:
+        """That they were put on record, and what was done to them."""
+        subject = f"{noun}:{one.name}"
+        return self._act(f"{noun}.create", subject), self._act(f"{noun}.{verb}", subject, details)
+
+    async def _change(
+        self,
+        one: Named,
+        change: Change[Named],
+        act: Act,
+        update: Callable[[str, Change[Named], Act], Awaitable[Named | None]],
+        put: Callable[[Named], Awaitable[None]],
+    ) -> Named:
         """As they are on record or, where they are not, as they are known."""
-        subject = f"team:{team.name}"
-        act = self._act(f"team.{verb}", subject, details)
         for _ in range(TRIES):
-            updated = await self._registry.update_team(team.name, change, act)
+            updated = await update(one.name, change, act)
             if updated is not None:
                 return updated
-            changed = change(team)
+            changed = change(one)
             if not changed:
-                return team
-            made = replace(team, created_at=self._now(), **changed)
+                return one
+            made = replace(one, created_at=self._now(), **changed)
             try:
-                await self._registry.add([self._act("team.create", subject), act], teams=[made])
+                await put(made)
             except Taken:
                 continue
             return made
-        raise _taken("team")
+        raise _taken(act.subject.partition(":")[0])
 
 
 def _one(what: str, shown: str, known: Sequence[Named]) -> Named:
